@@ -1,0 +1,8 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+func choose() *set { return &portable }
+
+// sets lists the implementations that this machine can run, best first.
+func sets() []*set { return []*set{&portable} }

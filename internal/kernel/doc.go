@@ -1,0 +1,35 @@
+// Package kernel holds the inner loops of qvitc: matrix products, activation
+// functions, normalisations, fake quantisers and the AdamW step, on plain
+// slices of float32 (and int8 codes).
+//
+// The idea. A vision transformer spends nearly all of its time in a dozen
+// loops. Each loop is written here twice: once in plain Go (the "twin", which
+// runs on every machine and says what the result means) and once in generated
+// assembly for AVX2+FMA and AVX-512. The widest set that the processor offers
+// is chosen when the program starts; the environment variable
+//
+//	QVITC_CPU=avx512 | avx2 | portable
+//
+// asks for a lower one, and Name says which set is active. Building with the
+// tag noasm, or for another architecture, leaves only the twins.
+//
+// Contracts that hold for every function:
+//
+//   - one goroutine, no allocation (a Workspace grows to its largest request
+//     and is then reused), the same bytes for the same inputs on one set;
+//   - matrices are row-major; dst may be the very same slice as an input
+//     of the same shape, but must not overlap one partially;
+//   - the length of dst (or rows*n) says how much is computed; a shorter input
+//     is a broken internal invariant and panics;
+//   - integer results and the fake quantisers are the same bytes on every set;
+//     other float results may differ between sets in the last bits.
+//
+// A product of a 2×3 by a 3×2 matrix:
+//
+//	var w kernel.Workspace
+//	w.Gemm(false, false, 2, 2, 3, 1,
+//		[]float32{1, 2, 3, 4, 5, 6}, 3,
+//		[]float32{1, 0, 0, 1, 1, 1}, 2,
+//		0, c, 2)
+//	// c = [4 5 10 11]
+package kernel

@@ -1,0 +1,65 @@
+package kernel
+
+// set is one complete implementation of the loops. Every field has the
+// contract of the exported function of the same name; lengths are checked by
+// the exported function before the field is called.
+type set struct {
+	name string
+
+	exp, erf, tanh, gelu func(dst, x []float32)
+	geluBackward         func(dx, x, dy []float32, acc bool)
+
+	softmaxRows         func(dst, x []float32, rows, n int)
+	softmaxRowsBackward func(dx, y, dy []float32, rows, n int, acc bool)
+	logSoftmaxRows      func(dst, x []float32, rows, n int)
+
+	layerNorm      func(dst, mean, rstd, x, gamma, beta []float32, rows, n int, eps float32)
+	layerNormDx    func(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool)
+	layerNormGamma func(dgamma, dy, x, mean, rstd []float32, rows, n int)
+
+	add, sub, mul, mulAdd func(dst, a, b []float32)
+	scale, axpy           func(dst, x []float32, s float32)
+	addBias               func(dst, x, bias []float32, rows, n int)
+	sumRows               func(dst, x []float32, rows, n int)
+	dot                   func(a, b []float32) float64
+	transpose             func(dst, src []float32, rows, cols int)
+
+	fakeQuant             func(dst, x []float32, alpha, zp, qn, qp float32)
+	fakeQuantBackward     func(dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64)
+	fakeQuantCols         func(dst, x, alpha, zp []float32, qn, qp float32, rows, n int)
+	fakeQuantColsBackward func(dx, x, dy, alpha, zp []float32, qn, qp float32, dalpha, dzp []float64, rows, n int, acc bool)
+	quantizeU8            func(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32)
+	quantizeS8            func(dst []int8, x []float32, alpha, zp, qn, qp float32)
+
+	adam func(w, m, v, g []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
+
+	gemm  func(w *Workspace, g *gemmArgs)
+	igemm func(w *Workspace, g *igemmArgs)
+}
+
+// portable is the set of plain Go twins.
+var portable = set{
+	name: "portable",
+	exp:  expGo, erf: erfGo, tanh: tanhGo, gelu: geluGo, geluBackward: geluBackwardGo,
+	softmaxRows: softmaxRowsGo, softmaxRowsBackward: softmaxRowsBackwardGo, logSoftmaxRows: logSoftmaxRowsGo,
+	layerNorm: layerNormGo, layerNormDx: layerNormDxGo, layerNormGamma: layerNormGammaGo,
+	add: addGo, sub: subGo, mul: mulGo, mulAdd: mulAddGo, scale: scaleGo, axpy: axpyGo,
+	addBias: addBiasGo, sumRows: sumRowsGo, dot: dotGo, transpose: transposeGo,
+	fakeQuant: fakeQuantGo, fakeQuantBackward: fakeQuantBackwardGo,
+	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
+	quantizeU8: quantizeU8Go, quantizeS8: quantizeS8Go,
+	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
+}
+
+// active is the set in use; it is chosen once, when the package starts.
+var active = choose()
+
+// Name says which set of loops is active: "avx512", "avx2" or "portable".
+func Name() string { return active.name }
+
+// need panics when a slice is shorter than the shape that the caller named.
+func need(what string, have, want int) {
+	if have < want {
+		panic("kernel: " + what + " is shorter than its shape")
+	}
+}
