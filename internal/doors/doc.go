@@ -1,0 +1,27 @@
+// Package doors holds the table of which room may import which, and the test
+// that enforces it. The graph of the pipeline moves to the right, once: no room
+// calls a room to its left.
+//
+//	ir <- ops <- onnxio, passes, runtime <- quantize <- distill, export <- cmd/qvitc
+//
+// docs/architecture.md says what each room is for.
+package doors
+
+// Allowed lists, for every room, the rooms of this module that its files
+// (tests aside) may import. Small tools under internal/ other than the kernel
+// are open to all. A "*" opens every room.
+var Allowed = map[string][]string{
+	"ir":              {},
+	"ops":             {"ir"},
+	"internal/kernel": {},
+	"onnxio":          {"ir", "ops", "onnxio/onnxpb"},
+	"onnxio/onnxpb":   {},
+	"passes":          {"ir", "ops"},
+	"runtime":         {"ir", "ops", "internal/kernel"},
+	"quantize":        {"ir", "runtime"},
+	"dataset":         {},
+	"distill":         {"ir", "quantize", "runtime", "dataset"},
+	"export":          {"ir", "passes", "onnxio", "runtime"},
+	"report":          {"ir", "ops", "quantize"},
+	"cmd/qvitc":       {"*"},
+}
