@@ -2,7 +2,5 @@
 
 package kernel
 
-func choose() *set { return &portable }
-
 // sets lists the implementations that this machine can run, best first.
 func sets() []*set { return []*set{&portable} }

@@ -1,5 +1,11 @@
 package kernel
 
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
 // set is one complete implementation of the loops. Every field has the
 // contract of the exported function of the same name; lengths are checked by
 // the exported function before the field is called.
@@ -52,10 +58,30 @@ var portable = set{
 }
 
 // active is the set in use; it is chosen once, when the package starts.
-var active = choose()
+var active, envError = choose(sets(), os.Getenv("QVITC_CPU"))
 
 // Name says which set of loops is active: "avx512", "avx2" or "portable".
 func Name() string { return active.name }
+
+// EnvError reports a QVITC_CPU that names no set or one that this machine or
+// build does not have (the best set is then active), for a program to show to
+// its user; nil otherwise.
+func EnvError() error { return envError }
+
+// choose takes the named set, or the best one where no name is given.
+func choose(have []*set, name string) (*set, error) {
+	if name == "" {
+		return have[0], nil
+	}
+	var names []string
+	for _, s := range have {
+		if s.name == name {
+			return s, nil
+		}
+		names = append(names, s.name)
+	}
+	return have[0], fmt.Errorf("QVITC_CPU=%q is not available; this machine and build have %s", name, strings.Join(names, ", "))
+}
 
 // need panics when a slice is shorter than the shape that the caller named.
 func need(what string, have, want int) {

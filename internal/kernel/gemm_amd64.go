@@ -1,0 +1,129 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import "unsafe"
+
+// panelArgs is what one call of an assembly panel kernel works on; the generator
+// (asmgen/gemm.go) knows the offsets of its fields. Strides are in bytes.
+type panelArgs struct {
+	a      *float32
+	rs, cs int // from one row, one column of op(A) to the next
+	b      *float32
+	bs     int // from one k of the panel to the next
+	c      *float32
+	ldc    int
+	m, k   int
+	mr     int // rows of one block
+	cols   int // columns of the panel
+	alpha  float32
+	_      uint32
+	acc    int // not 0: add to C
+}
+
+// Block sizes of the product: k per panel, rows of A between two sweeps of the
+// panels, and the number of rows up to which op(B) is read in place.
+const (
+	sgemmKB     = 256
+	sgemmMB     = 448
+	sgemmDirect = 28
+)
+
+func gemmAVX512(w *Workspace, g *gemmArgs) { gemmPanels(w, g, true) }
+func gemmAVX2(w *Workspace, g *gemmArgs)   { gemmPanels(w, g, false) }
+
+// gemmPanels splits op(B) into panels of two vectors, packs them where that
+// pays or is needed, and lets the assembly run down the rows of A, panel by
+// panel. k goes in blocks whose panels stay near the core, rows in blocks whose
+// part of A stays in the second-level cache.
+func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
+	v, mr := 8, 6
+	if wide {
+		v, mr = 16, 14
+	}
+	nr := 2 * v
+	kb := min(g.k, sgemmKB)
+	p := panelArgs{ldc: 4 * g.ldc, alpha: g.alpha}
+	rsA, csA := g.lda, 1
+	if g.ta {
+		rsA, csA = 1, g.lda
+	}
+	p.rs, p.cs = 4*rsA, 4*csA
+	direct := wide && !g.tb && g.m <= sgemmDirect
+	if !direct {
+		w.b = grow(w.b, (g.n+v-1)/v*v*kb)
+	}
+	for k0 := 0; k0 < g.k; k0 += kb {
+		k := min(kb, g.k-k0)
+		if !direct {
+			w.packB(g, k0, k, v, wide)
+		}
+		p.k = k
+		if k0 > 0 || g.beta != 0 {
+			p.acc = 1
+		}
+		for i0 := 0; i0 < g.m; i0 += sgemmMB {
+			m := min(sgemmMB, g.m-i0)
+			blocks := (m + mr - 1) / mr
+			p.mr = (m + blocks - 1) / blocks
+			for j := 0; j < g.n; j += nr {
+				p.cols = min(nr, g.n-j)
+				p.m = m
+				p.a = &g.a[i0*rsA+k0*csA]
+				p.c = &g.c[i0*g.ldc+j]
+				switch {
+				case direct:
+					p.b, p.bs = &g.b[k0*g.ldb+j], 4*g.ldb
+				case p.cols <= v:
+					p.b, p.bs = &w.b[j*k], 4*v
+				default:
+					p.b, p.bs = &w.b[j*k], 4*nr
+				}
+				q := (*byte)(unsafe.Pointer(&p))
+				switch {
+				case wide && p.cols <= v:
+					sgemmPanel1AVX512(q)
+				case wide:
+					sgemmPanel2AVX512(q)
+				case p.cols <= v:
+					sgemmPanel1AVX2(q)
+				default:
+					sgemmPanel2AVX2(q)
+				}
+			}
+		}
+	}
+}
+
+// packB packs rows k0..k0+k of op(B) into panels of two vectors of v elements (the
+// last one may have one vector), each with k running slowest.
+func (w *Workspace) packB(g *gemmArgs, k0, k, v int, wide bool) {
+	if !g.tb {
+		for j := 0; j < g.n; j += 2 * v {
+			d, s, cols := &w.b[j*k], &g.b[k0*g.ldb+j], min(2*v, g.n-j)
+			if wide {
+				packPanelAVX512(d, s, 4*g.ldb, k, cols)
+			} else {
+				packPanelAVX2(d, s, 4*g.ldb, k, cols)
+			}
+		}
+		return
+	}
+	var offs [16]int
+	for j := 0; j < g.n; j += v {
+		stride := 2 * v
+		if at := j / stride * stride; g.n-at <= v {
+			stride = v
+		}
+		d := &w.b[j/(2*v)*(2*v)*k+j%(2*v)]
+		for i := range v {
+			offs[i] = 4 * g.ldb * min(i, g.n-j-1)
+		}
+		s := &g.b[j*g.ldb+k0]
+		if wide {
+			packPanelTAVX512(d, 4*stride, s, &offs[0], k)
+		} else {
+			packPanelTAVX2(d, 4*stride, s, &offs[0], k)
+		}
+	}
+}
