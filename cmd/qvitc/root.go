@@ -1,0 +1,58 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what all commands share: streams and global flags.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	verbose  int
+	quiet    bool
+	json     bool
+	noColor  bool
+	threads  int
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "qvitc",
+		Short: "Compress vision transformers in ONNX to 2, 3 or 4 bits",
+		Long: `qvitc turns a full-precision vision transformer in ONNX into a 2-, 3- or 4-bit
+one in ONNX: calibration, quantisation-aware fine-tuning with distillation from
+the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
+
+  qvitc compress deit.onnx --data imgs/ -b w4a4 -o deit.w4a4.onnx`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	f := root.PersistentFlags()
+	f.CountVarP(&a.verbose, "verbose", "v", "more detail on stderr (-vv: stack traces of internal errors)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes")
+	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout; everything else goes to stderr")
+	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours")
+	f.IntVar(&a.threads, "threads", 0, "processor cores to use (0: all); the result does not depend on it")
+	root.AddCommand(a.compressCmd(), a.inspectCmd(), a.evalCmd(), a.runCmd(), a.passesCmd(), a.versionCmd())
+	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp})
+	return root
+}
+
+// note prints a line about what is going on, unless quiet.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}
+
+// printJSON writes v as one indented object on stdout.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
