@@ -1,0 +1,2 @@
+// Package onnxio reads and writes ONNX files.
+package onnxio
