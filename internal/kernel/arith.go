@@ -173,9 +173,12 @@ func dotGo(a, b []float32) float64 {
 	return sumLanes(&s)
 }
 
-func transposeGo(dst, src []float32, rows, cols int) {
+func transposeGo(dst, src []float32, rows, cols int) { transposeFrom(dst, src, 0, rows, cols) }
+
+// transposeFrom transposes the rows from r0 on.
+func transposeFrom(dst, src []float32, r0, rows, cols int) {
 	const blk = 16
-	for r0 := 0; r0 < rows; r0 += blk {
+	for ; r0 < rows; r0 += blk {
 		r1 := min(r0+blk, rows)
 		for c := range cols {
 			d := dst[c*rows+r0 : c*rows+r1]

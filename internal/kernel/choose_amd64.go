@@ -4,19 +4,30 @@ package kernel
 
 import "golang.org/x/sys/cpu"
 
-//go:generate go run -C asmgen . -isa avx512 -part gemm -out ../gemm_avx512_amd64.s -stubs ../gemm_avx512_amd64.go -pkg kernel
-//go:generate go run -C asmgen . -isa avx2 -part gemm -out ../gemm_avx2_amd64.s -stubs ../gemm_avx2_amd64.go -pkg kernel
+//go:generate sh asmgen/all.sh
 
-var avx2, avx512 = simdSets()
+var avx512 = set{
+	name: "avx512",
+	exp:  expAVX512, erf: erfAVX512, tanh: tanhAVX512, gelu: geluAVX512, geluBackward: geluBackwardAVX512,
+	softmaxRows: softmaxRowsAVX512, softmaxRowsBackward: softmaxRowsBackwardAVX512, logSoftmaxRows: logSoftmaxRowsGo,
+	layerNorm: layerNormAVX512, layerNormDx: layerNormDxAVX512, layerNormGamma: layerNormGammaAVX512,
+	add: addAVX512, sub: subAVX512, mul: mulAVX512, mulAdd: mulAddAVX512, scale: scaleAVX512, axpy: axpyAVX512,
+	addBias: addBiasAVX512, sumRows: sumRowsAVX512, dot: dotAVX512, transpose: transposeAVX512,
+	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
+	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
+	quantize: quantizeAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmGo,
+}
 
-func simdSets() (a, b set) {
-	a = portable
-	a.name = "avx2"
-	a.gemm = gemmAVX2
-	b = a
-	b.name = "avx512"
-	b.gemm = gemmAVX512
-	return a, b
+var avx2 = set{
+	name: "avx2",
+	exp:  expAVX2, erf: erfAVX2, tanh: tanhAVX2, gelu: geluAVX2, geluBackward: geluBackwardAVX2,
+	softmaxRows: softmaxRowsAVX2, softmaxRowsBackward: softmaxRowsBackwardAVX2, logSoftmaxRows: logSoftmaxRowsGo,
+	layerNorm: layerNormAVX2, layerNormDx: layerNormDxAVX2, layerNormGamma: layerNormGammaAVX2,
+	add: addAVX2, sub: subAVX2, mul: mulAVX2, mulAdd: mulAddAVX2, scale: scaleAVX2, axpy: axpyAVX2,
+	addBias: addBiasAVX2, sumRows: sumRowsAVX2, dot: dotAVX2, transpose: transposeAVX2,
+	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
+	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
+	quantize: quantizeAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmGo,
 }
 
 // sets lists the implementations that this machine can run, best first.
@@ -30,4 +41,3 @@ func sets() []*set {
 	}
 	return s
 }
-

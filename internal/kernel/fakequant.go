@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // FakeQuant rounds one group of values to its quantisation grid:
 //
@@ -38,14 +41,15 @@ func FakeQuantBackward(dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool)
 // where zp is not whole) as bytes; they must lie in 0..255.
 func QuantizeU8(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32) {
 	need("x", len(x), len(dst))
-	active.quantizeU8(dst, x[:len(dst)], alpha, zp, qn, qp, offset)
+	active.quantize(dst, x[:len(dst)], alpha, zp, qn, qp, offset)
 }
 
 // QuantizeS8 writes the codes q of FakeQuant (rounded half to even where zp is
 // not whole) as signed bytes; they must lie in -128..127.
 func QuantizeS8(dst []int8, x []float32, alpha, zp, qn, qp float32) {
 	need("x", len(x), len(dst))
-	active.quantizeS8(dst, x[:len(dst)], alpha, zp, qn, qp)
+	u := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(dst))), len(dst))
+	active.quantize(u, x[:len(dst)], alpha, zp, qn, qp, 0)
 }
 
 // code returns clip(round(v)+zp, qn, qp).
@@ -98,14 +102,9 @@ func fakeQuantBackwardGo(dx, x, dy []float32, alpha, zp, qn, qp float32, acc boo
 	return sumLanes(&s), sumLanes(&o)
 }
 
-func quantizeU8Go(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32) {
+// quantizeGo writes the low byte of each code plus offset.
+func quantizeGo(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32) {
 	for i, v := range x[:len(dst)] {
 		dst[i] = uint8(int32(math.RoundToEven(float64(code(v/alpha, zp, qn, qp) + offset))))
-	}
-}
-
-func quantizeS8Go(dst []int8, x []float32, alpha, zp, qn, qp float32) {
-	for i, v := range x[:len(dst)] {
-		dst[i] = int8(int32(math.RoundToEven(float64(code(v/alpha, zp, qn, qp)))))
 	}
 }

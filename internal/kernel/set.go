@@ -34,8 +34,7 @@ type set struct {
 	fakeQuantBackward     func(dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64)
 	fakeQuantCols         func(dst, x, alpha, zp []float32, qn, qp float32, rows, n int)
 	fakeQuantColsBackward func(dx, x, dy, alpha, zp []float32, qn, qp float32, dalpha, dzp []float64, rows, n int, acc bool)
-	quantizeU8            func(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32)
-	quantizeS8            func(dst []int8, x []float32, alpha, zp, qn, qp float32)
+	quantize              func(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32)
 
 	adam func(w, m, v, g []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
 
@@ -53,8 +52,8 @@ var portable = set{
 	addBias: addBiasGo, sumRows: sumRowsGo, dot: dotGo, transpose: transposeGo,
 	fakeQuant: fakeQuantGo, fakeQuantBackward: fakeQuantBackwardGo,
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
-	quantizeU8: quantizeU8Go, quantizeS8: quantizeS8Go,
-	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
+	quantize: quantizeGo,
+	adam:     adamGo, gemm: gemmGo, igemm: igemmGo,
 }
 
 // active is the set in use; it is chosen once, when the package starts.

@@ -244,16 +244,8 @@ func packPanel(m machine) {
 			masks = append(masks, q)
 		}
 	} else {
-		// Lanes of the first vector: min(cols, 8); of the second: the rest.
-		a, b, zero, eight := GP64(), GP64(), GP64(), GP64()
-		XORQ(zero, zero)
-		MOVQ(I32(8), eight)
-		MOVQ(cols, a)
-		CMPQ(a, eight)
-		CMOVQGT(eight, a)
-		MOVQ(cols, b)
-		SUBQ(a, b)
-		for _, n := range []reg.GPVirtual{a, b} {
+		first, second := split8(cols)
+		for _, n := range []reg.GPVirtual{first, second} {
 			y := YMM()
 			mask8(n, y)
 			masks = append(masks, y)

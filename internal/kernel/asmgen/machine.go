@@ -67,8 +67,8 @@ func c32(name string, b uint32) Mem {
 		return k
 	}
 	k := GLOBL(name, NOPTR|RODATA)
-	for i := range 16 {
-		DATA(4*i, U32(b))
+	for i := range 8 {
+		DATA(8*i, U64(uint64(b)<<32|uint64(b)))
 	}
 	constants[name] = k
 	return k
@@ -96,12 +96,15 @@ func masks() Mem {
 	return k
 }
 
-// mask8 loads into y the mask of the first n lanes of eight (0 <= n <= 8); n is
-// overwritten.
-func mask8(n reg.GPVirtual, y reg.Register) {
+// maskAddress is the address of the mask of the first n lanes of eight (0 <= n <=
+// 8); n is overwritten.
+func maskAddress(n reg.GPVirtual) reg.GPVirtual {
 	t := GP64()
 	LEAQ(masks().Offset(32), t)
 	SHLQ(Imm(2), n)
 	SUBQ(n, t)
-	VMOVUPS(Mem{Base: t}, y)
+	return t
 }
+
+// mask8 loads that mask into y; n is overwritten.
+func mask8(n reg.GPVirtual, y reg.Register) { VMOVUPS(Mem{Base: maskAddress(n)}, y) }

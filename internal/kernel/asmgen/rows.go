@@ -1,0 +1,316 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func rowsPart(m machine) {
+	softmaxRows(m)
+	softmaxRowsBackward(m)
+	layerNorm(m)
+	layerNormDx(m)
+	layerNormGamma(m)
+	addBias(m)
+	sumRows(m)
+	dot(m)
+}
+
+// stride is the bytes of a row of n float32.
+func stride(n reg.GPVirtual) reg.GPVirtual {
+	s := GP64()
+	MOVQ(n, s)
+	SHLQ(Imm(2), s)
+	return s
+}
+
+func softmaxRows(m machine) {
+	m.fn("softmaxRows", "(dst, x []float32, rows, n int)", "writes the softmax of each row; rows and n are positive.")
+	dst, x, count, n := base("dst"), base("x"), integer("rows"), integer("n")
+	r := m.row(n)
+	rows(count, stride(n), []reg.GPVirtual{dst, x}, func() {
+		top := m.get(c32("negInf", 0xff800000))
+		r.each(func(l lane) {
+			v := l.load(x)
+			switch {
+			case !l.tail:
+				VMAXPS(v, top, top)
+			case l.wide():
+				VMAXPS(v, top, l.mask, top)
+			default:
+				VMAXPS(l.choose(l.maskVector(), v, top), top, top)
+			}
+		})
+		m.spread(top, fmax)
+		sum := m.zero()
+		low := m.get(f32("expMin", -104))
+		r.each(func(l lane) {
+			v := l.load(x)
+			VSUBPS(top, v, v)
+			VMAXPS(v, low, v)
+			e := l.exp0(v)
+			l.keep(e)
+			VADDPS(e, sum, sum)
+			l.store(e, dst)
+		})
+		m.spread(sum, fadd)
+		k := m.get(one())
+		VDIVPS(sum, k, k)
+		r.each(func(l lane) {
+			v := l.load(dst)
+			VMULPS(k, v, v)
+			l.store(v, dst)
+		})
+	})
+	end()
+}
+
+// variants emits body for every combination of the flags, each a register that
+// is 0 for false.
+func variants(flags []reg.GPVirtual, body func(set []bool)) {
+	out := label("variantsEnd")
+	var pick func(set []bool)
+	pick = func(set []bool) {
+		i := len(set)
+		if i == len(flags) {
+			body(set)
+			JMP(LabelRef(out))
+			return
+		}
+		no := label("variant")
+		TESTQ(flags[i], flags[i])
+		JZ(LabelRef(no))
+		pick(append(set[:i:i], true))
+		Label(no)
+		pick(append(set[:i:i], false))
+	}
+	pick(nil)
+	Label(out)
+	end()
+}
+
+// truth loads a bool argument as a 64-bit register.
+func truth(name string) reg.GPVirtual {
+	b, r := GP8(), GP64()
+	Load(Param(name), b)
+	MOVBQZX(b, r)
+	return r
+}
+
+func softmaxRowsBackward(m machine) {
+	m.fn("softmaxRowsBackward", "(dx, y, dy []float32, rows, n int, acc bool)", "writes or adds the gradient of softmaxRows; rows and n are positive.")
+	dx, y, dy, count, n := base("dx"), base("y"), base("dy"), integer("rows"), integer("n")
+	r := m.row(n)
+	s := stride(n)
+	variants([]reg.GPVirtual{truth("acc")}, func(set []bool) {
+		rows(count, s, []reg.GPVirtual{dx, y, dy}, func() {
+			sum := m.zero()
+			r.each(func(l lane) { VFMADD231PS(l.load(y), l.load(dy), sum) })
+			m.spread(sum, fadd)
+			r.each(func(l lane) {
+				g, v := l.load(dy), l.load(y)
+				VSUBPS(sum, g, g)
+				if set[0] {
+					VFMADD213PS(l.load(dx), v, g)
+				} else {
+					VMULPS(v, g, g)
+				}
+				l.store(g, dx)
+			})
+		})
+	})
+}
+
+func layerNorm(m machine) {
+	m.fn("layerNorm", "(dst, mean, rstd, x, gamma, beta []float32, rows, n int, eps float32)", "normalises each row; rows and n are positive, gamma and beta may be nil.")
+	dst, mean, rstd, x, gamma, beta := base("dst"), base("mean"), base("rstd"), base("x"), base("gamma"), base("beta")
+	count, n := integer("rows"), integer("n")
+	eps := m.scalar("eps")
+	size := m.count(n)
+	r := m.row(n)
+	s := stride(n)
+	variants([]reg.GPVirtual{gamma, beta}, func(set []bool) {
+		rows(count, s, []reg.GPVirtual{dst, x}, func() {
+			avg := m.zero()
+			r.each(func(l lane) { VADDPS(l.load(x), avg, avg) })
+			m.spread(avg, fadd)
+			VDIVPS(size, avg, avg)
+			sq := m.zero()
+			r.each(func(l lane) {
+				v := l.load(x)
+				VSUBPS(avg, v, v)
+				l.keep(v)
+				VFMADD231PS(v, v, sq)
+			})
+			m.spread(sq, fadd)
+			VDIVPS(size, sq, sq)
+			VADDPS(eps, sq, sq)
+			VSQRTPS(sq, sq)
+			k := m.get(one())
+			VDIVPS(sq, k, k)
+			VMOVSS(avg.AsX(), Mem{Base: mean})
+			VMOVSS(k.AsX(), Mem{Base: rstd})
+			ADDQ(Imm(4), mean)
+			ADDQ(Imm(4), rstd)
+			r.each(func(l lane) {
+				v := l.load(x)
+				VSUBPS(avg, v, v)
+				VMULPS(k, v, v)
+				switch {
+				case set[0] && set[1]:
+					VFMADD213PS(l.load(beta), l.load(gamma), v)
+				case set[0]:
+					VMULPS(l.load(gamma), v, v)
+				case set[1]:
+					VADDPS(l.load(beta), v, v)
+				}
+				l.store(v, dst)
+			})
+		})
+	})
+}
+
+func layerNormDx(m machine) {
+	m.fn("layerNormDx", "(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool)", "writes or adds the gradient of layerNorm with respect to x; rows and n are positive, gamma may be nil.")
+	dx, dy, x, gamma, mean, rstd := base("dx"), base("dy"), base("x"), base("gamma"), base("mean"), base("rstd")
+	count, n := integer("rows"), integer("n")
+	size := m.count(n)
+	r := m.row(n)
+	s := stride(n)
+	variants([]reg.GPVirtual{gamma, truth("acc")}, func(set []bool) {
+		rows(count, s, []reg.GPVirtual{dx, dy, x}, func() {
+			avg, k := m.vec(), m.vec()
+			VBROADCASTSS(Mem{Base: mean}, avg)
+			VBROADCASTSS(Mem{Base: rstd}, k)
+			ADDQ(Imm(4), mean)
+			ADDQ(Imm(4), rstd)
+			both := func(l lane) (g, h reg.VecVirtual) {
+				g = l.load(dy)
+				if set[0] {
+					VMULPS(l.load(gamma), g, g)
+				}
+				h = l.load(x)
+				VSUBPS(avg, h, h)
+				VMULPS(k, h, h)
+				return g, h
+			}
+			ag, ah := m.zero(), m.zero()
+			r.each(func(l lane) {
+				g, h := both(l)
+				VADDPS(g, ag, ag)
+				VFMADD231PS(g, h, ah)
+			})
+			for _, v := range []reg.VecVirtual{ag, ah} {
+				m.spread(v, fadd)
+				VDIVPS(size, v, v)
+			}
+			r.each(func(l lane) {
+				g, h := both(l)
+				VSUBPS(ag, g, g)
+				VFNMADD231PS(ah, h, g)
+				if set[1] {
+					VFMADD213PS(l.load(dx), k, g)
+				} else {
+					VMULPS(k, g, g)
+				}
+				l.store(g, dx)
+			})
+		})
+	})
+}
+
+func layerNormGamma(m machine) {
+	m.fn("layerNormGamma", "(dgamma, dy, x, mean, rstd []float32, rows, n int)", "adds the gradient of gamma; rows and n are positive.")
+	dgamma, dy, x, mean, rstd := base("dgamma"), base("dy"), base("x"), base("mean"), base("rstd")
+	count, n := integer("rows"), integer("n")
+	s := stride(n)
+	m.columns(n, func(ls []lane) {
+		var sums []reg.VecVirtual
+		for _, l := range ls {
+			sums = append(sums, l.load(dgamma))
+		}
+		g, v, c, i := GP64(), GP64(), GP64(), GP64()
+		MOVQ(dy, g)
+		MOVQ(x, v)
+		MOVQ(count, c)
+		XORQ(i, i)
+		loop := label("down")
+		Label(loop)
+		avg, k := m.vec(), m.vec()
+		VBROADCASTSS(Mem{Base: mean, Index: i, Scale: 4}, avg)
+		VBROADCASTSS(Mem{Base: rstd, Index: i, Scale: 4}, k)
+		for j, l := range ls {
+			h := l.load(v)
+			VSUBPS(avg, h, h)
+			VMULPS(k, h, h)
+			VFMADD231PS(l.load(g), h, sums[j])
+		}
+		ADDQ(s, g)
+		ADDQ(s, v)
+		INCQ(i)
+		DECQ(c)
+		JNZ(LabelRef(loop))
+		for j, l := range ls {
+			l.store(sums[j], dgamma)
+		}
+	})
+	end()
+}
+
+func sumRows(m machine) {
+	m.fn("sumRows", "(dst, x []float32, rows, n int)", "adds the column sums of x; rows and n are positive.")
+	dst, x, count, n := base("dst"), base("x"), integer("rows"), integer("n")
+	s := stride(n)
+	m.columns(n, func(ls []lane) {
+		var sums []reg.VecVirtual
+		for _, l := range ls {
+			sums = append(sums, l.load(dst))
+		}
+		v, c := GP64(), GP64()
+		MOVQ(x, v)
+		MOVQ(count, c)
+		loop := label("down")
+		Label(loop)
+		for j, l := range ls {
+			VADDPS(l.load(v), sums[j], sums[j])
+		}
+		ADDQ(s, v)
+		DECQ(c)
+		JNZ(LabelRef(loop))
+		for j, l := range ls {
+			l.store(sums[j], dst)
+		}
+	})
+	end()
+}
+
+func addBias(m machine) {
+	m.fn("addBias", "(dst, x, bias []float32, rows, n int)", "adds bias to each row; rows and n are positive.")
+	dst, x, bias, count, n := base("dst"), base("x"), base("bias"), integer("rows"), integer("n")
+	r := m.row(n)
+	rows(count, stride(n), []reg.GPVirtual{dst, x}, func() {
+		r.each(func(l lane) {
+			v := l.load(x)
+			VADDPS(l.load(bias), v, v)
+			l.store(v, dst)
+		})
+	})
+	end()
+}
+
+func dot(m machine) {
+	m.fn("dot", "(a, b []float32) float64", "returns the sum of products in sixteen float64 partial sums.")
+	a, b, n := base("a"), base("b"), length("a")
+	sums := m.doubles()
+	m.each16(n, func(s step16) {
+		for i, l := range s {
+			x, y := m.widen(l.load(a)), m.widen(l.load(b))
+			for h := range 2 {
+				VFMADD231PD(x[h], y[h], sums[2*i+h])
+			}
+		}
+	})
+	Store(m.total(sums), ReturnIndex(0))
+	end()
+}
