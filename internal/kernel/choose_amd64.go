@@ -15,7 +15,7 @@ var avx512 = set{
 	addBias: addBiasAVX512, sumRows: sumRowsAVX512, dot: dotAVX512, transpose: transposeAVX512,
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
-	quantize: quantizeAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmGo,
+	quantize: quantizeAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
 }
 
 var avx2 = set{
@@ -27,12 +27,15 @@ var avx2 = set{
 	addBias: addBiasAVX2, sumRows: sumRowsAVX2, dot: dotAVX2, transpose: transposeAVX2,
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
-	quantize: quantizeAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmGo,
+	quantize: quantizeAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
 }
 
 // sets lists the implementations that this machine can run, best first.
 func sets() []*set {
 	s := []*set{&portable}
+	if !cpu.X86.HasAVX512VNNI {
+		avx512.igemm = igemmAVX2
+	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		s = append([]*set{&avx2}, s...)
 		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {

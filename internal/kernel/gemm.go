@@ -5,9 +5,9 @@ package kernel
 // It must not be shared between goroutines.
 type Workspace struct {
 	a, b  []float32
-	ia    []uint8
-	ib    []int8
+	i8    []uint8
 	i16   []int16
+	i32   []int32
 	gemm  gemmArgs
 	igemm igemmArgs
 }

@@ -23,9 +23,18 @@ const (
 	argAcc              // not 0: add to C
 )
 
+// product is the arithmetic of a panel kernel. One step takes 32 bits of a row of
+// op(A) and one vector of the panel.
+type product struct {
+	name  string
+	whole bool // int32 sums: alpha and acc do not apply
+	step  func(b, a, acc, scratch reg.Register)
+}
+
 func gemmPart(m machine) {
+	float := product{"sgemm", false, func(b, a, acc, _ reg.Register) { VFMADD231PS(a, b, acc) }}
 	for nv := 1; nv <= 2; nv++ {
-		panel(m, nv)
+		panel(m, float, nv)
 	}
 	packPanel(m)
 	packPanelT(m)
@@ -36,12 +45,12 @@ func gemmPart(m machine) {
 // registers over the whole of k. A is read in place, one broadcast per element:
 // row i is at base[i/3] + (i%3)·rs, and all bases move by cs per k. The
 // 16-lane machine masks the loads of B, so that B need not be packed.
-func panel(m machine, nv int) {
+func panel(m machine, op product, nv int) {
 	maxRows := 14
 	if !m.wide() {
 		maxRows = 6
 	}
-	m.fn([]string{"", "sgemmPanel1", "sgemmPanel2"}[nv], "(p *byte)", "multiplies rows of A by one panel of B; p points to a panelArgs.")
+	m.fn(op.name+[]string{"", "Panel1", "Panel2"}[nv], "(p *byte)", "multiplies rows of A by one panel of B; p points to a panelArgs.")
 	p := reg.RDI
 	Load(Param("p"), p)
 	arg := func(off int) Mem { return Mem{Base: p, Disp: off} }
@@ -96,9 +105,13 @@ func panel(m machine, nv int) {
 			ADDQ(bases[i-1], bases[i])
 		}
 		acc := func(i, j int) reg.VecPhysical { return m.v(i*nv + j) }
-		// The registers above the sums hold B and one or two broadcasts.
+		// The registers above the sums hold B, then two broadcasts, or one and
+		// a scratch.
 		bv := func(j int) reg.VecPhysical { return m.v(maxRows*nv + j) }
 		av := func(i int) reg.VecPhysical { return m.v(maxRows*nv + nv + i%2) }
+		if op.whole {
+			av = func(int) reg.VecPhysical { return m.v(maxRows*nv + nv) }
+		}
 		for i := range r {
 			for j := range nv {
 				VXORPS(acc(i, j).AsX(), acc(i, j).AsX(), acc(i, j).AsX())
@@ -123,7 +136,7 @@ func panel(m machine, nv int) {
 			}
 			VBROADCASTSS(src, av(i))
 			for j := range nv {
-				VFMADD231PS(av(i), bv(j), acc(i, j))
+				op.step(bv(j), av(i), acc(i, j), m.v(maxRows*nv+nv+1))
 			}
 		}
 		for i := range nb {
@@ -131,7 +144,7 @@ func panel(m machine, nv int) {
 		}
 		DECQ(k)
 		JNZ(LabelRef(loop))
-		storeBlock(m, r, nv, arg, c, ldc, kmask, acc, av(0), bv(0), bv(1%nv))
+		storeBlock(m, op.whole, r, nv, arg, c, ldc, kmask, acc, av(0), bv(0), bv(1%nv))
 		JMP(LabelRef(next))
 	}
 	Label(done)
@@ -140,22 +153,33 @@ func panel(m machine, nv int) {
 
 // storeBlock writes alpha·sums, plus the old C where asked, and moves c to the
 // next block.
-func storeBlock(m machine, r, nv int, arg func(int) Mem, c, ldc reg.GPPhysical, kmask []reg.Register, acc func(i, j int) reg.VecPhysical, alpha, t0, t1 reg.VecPhysical) {
+func storeBlock(m machine, whole bool, r, nv int, arg func(int) Mem, c, ldc reg.GPPhysical, kmask []reg.Register, acc func(i, j int) reg.VecPhysical, alpha, t0, t1 reg.VecPhysical) {
 	add, out := label("add"), label("stored")
-	VBROADCASTSS(arg(argAlpha), alpha)
-	for i := range r {
-		for j := range nv {
-			VMULPS(alpha, acc(i, j), acc(i, j))
+	if !whole {
+		VBROADCASTSS(arg(argAlpha), alpha)
+		for i := range r {
+			for j := range nv {
+				VMULPS(alpha, acc(i, j), acc(i, j))
+			}
+		}
+	}
+	// plain jumps away where sums are added to C.
+	plain := func(add string) {
+		if !whole {
+			CMPQ(arg(argAcc), Imm(0))
+			JNE(LabelRef(add))
 		}
 	}
 	if m.wide() {
-		CMPQ(arg(argAcc), Imm(0))
-		JNE(LabelRef(add))
+		plain(add)
 		for i := range r {
 			for j := range nv {
 				VMOVUPS(acc(i, j), kmask[j], Mem{Base: c, Disp: j * m.bytes()})
 			}
 			ADDQ(ldc, c)
+		}
+		if whole {
+			return
 		}
 		JMP(LabelRef(out))
 		Label(add)
@@ -198,11 +222,12 @@ func storeBlock(m machine, r, nv int, arg func(int) Mem, c, ldc reg.GPPhysical, 
 	MOVQ(arg(argCols), k)
 	CMPQ(k, Imm(uint64(nv*m.lanes)))
 	JNE(LabelRef(partial))
-	CMPQ(arg(argAcc), Imm(0))
-	JNE(LabelRef(add))
+	plain(add)
 	each(false, false)
-	Label(add)
-	each(true, false)
+	if !whole {
+		Label(add)
+		each(true, false)
+	}
 	Label(partial)
 	// t1 becomes the mask of the last vector; t0 and alpha are free.
 	n := GP64()
@@ -214,11 +239,12 @@ func storeBlock(m machine, r, nv int, arg func(int) Mem, c, ldc reg.GPPhysical, 
 		SUBQ(Imm(uint64((nv-1)*m.lanes)), n)
 	}
 	mask8(n, t1)
-	CMPQ(arg(argAcc), Imm(0))
-	JNE(LabelRef(addPartial))
+	plain(addPartial)
 	each(false, true)
-	Label(addPartial)
-	each(true, true)
+	if !whole {
+		Label(addPartial)
+		each(true, true)
+	}
 	Label(out)
 }
 

@@ -28,7 +28,7 @@ func main() {
 	default:
 		log.Fatalf("unknown -isa %q", *isa)
 	}
-	parts := map[string]func(machine){"gemm": gemmPart, "map": mapPart, "rows": rowsPart, "quant": quantPart}
+	parts := map[string]func(machine){"gemm": gemmPart, "map": mapPart, "rows": rowsPart, "quant": quantPart, "int8": int8Part}
 	emit, ok := parts[*part]
 	if !ok {
 		log.Fatalf("unknown -part %q", *part)
