@@ -109,21 +109,34 @@ func (w *Workspace) packB(g *gemmArgs, k0, k, v int, wide bool) {
 		}
 		return
 	}
-	var offs [16]int
 	for j := 0; j < g.n; j += v {
+		panel := j / (2 * v) * (2 * v)
 		stride := 2 * v
-		if at := j / stride * stride; g.n-at <= v {
+		if g.n-panel <= v {
 			stride = v
 		}
-		d := &w.b[j/(2*v)*(2*v)*k+j%(2*v)]
-		for i := range v {
-			offs[i] = 4 * g.ldb * min(i, g.n-j-1)
-		}
-		s := &g.b[j*g.ldb+k0]
-		if wide {
-			packPanelTAVX512(d, 4*stride, s, &offs[0], k)
-		} else {
-			packPanelTAVX2(d, 4*stride, s, &offs[0], k)
-		}
+		packColumns(&w.b[panel*k+j-panel], 4*stride, &g.b[j*g.ldb+k0], 4*g.ldb, min(v, g.n-j), k, wide)
+	}
+}
+
+// packColumns transposes at most one vector of rows, ld bytes apart, to k rows
+// that lie stride bytes apart. Columns up to the next power of two may be
+// written too, with copies of the last row.
+func packColumns(dst *float32, stride int, src *float32, ld, rows, k int, wide bool) {
+	var offs [16]int
+	for i := range offs {
+		offs[i] = ld * min(i, rows-1)
+	}
+	switch {
+	case wide && rows > 8:
+		packPanelT16AVX512(dst, stride, src, &offs[0], k)
+	case wide && rows > 4:
+		packPanelT8AVX512(dst, stride, src, &offs[0], k)
+	case wide:
+		packPanelT4AVX512(dst, stride, src, &offs[0], k)
+	case rows > 4:
+		packPanelT8AVX2(dst, stride, src, &offs[0], k)
+	default:
+		packPanelT4AVX2(dst, stride, src, &offs[0], k)
 	}
 }

@@ -19,7 +19,12 @@ func sgemmPanel2AVX2(p *byte)
 //go:noescape
 func packPanelAVX2(dst *float32, src *float32, ld int, k int, cols int)
 
-// packPanelTAVX2 writes k output rows of one vector (stride bytes apart); lane i of row j is element j of the input row at src+offs[i] bytes.
+// packPanelT4AVX2 writes k output rows of 4 elements (stride bytes apart); element i of row j is element j of the input row at src+offs[i] bytes.
 //
 //go:noescape
-func packPanelTAVX2(dst *float32, stride int, src *float32, offs *int, k int)
+func packPanelT4AVX2(dst *float32, stride int, src *float32, offs *int, k int)
+
+// packPanelT8AVX2 writes k output rows of 8 elements (stride bytes apart); element i of row j is element j of the input row at src+offs[i] bytes.
+//
+//go:noescape
+func packPanelT8AVX2(dst *float32, stride int, src *float32, offs *int, k int)

@@ -1401,9 +1401,9 @@ done79:
 	VZEROUPPER
 	RET
 
-// func packPanelTAVX2(dst *float32, stride int, src *float32, offs *int, k int)
+// func packPanelT4AVX2(dst *float32, stride int, src *float32, offs *int, k int)
 // Requires: AVX
-TEXT ·packPanelTAVX2(SB), NOSPLIT, $0-40
+TEXT ·packPanelT4AVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ stride+8(FP), CX
 	MOVQ src+16(FP), DX
@@ -1411,8 +1411,89 @@ TEXT ·packPanelTAVX2(SB), NOSPLIT, $0-40
 	MOVQ k+32(FP), SI
 
 four80:
+	CMPQ      SI, $0x04
+	JLT       tail81
+	MOVQ      (BX), DI
+	VMOVUPS   (DX)(DI*1), X0
+	MOVQ      8(BX), DI
+	VMOVUPS   (DX)(DI*1), X1
+	MOVQ      16(BX), DI
+	VMOVUPS   (DX)(DI*1), X2
+	MOVQ      24(BX), DI
+	VMOVUPS   (DX)(DI*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X0
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X3
+	VUNPCKLPD X1, X4, X2
+	VUNPCKHPD X1, X4, X1
+	VUNPCKLPD X3, X0, X4
+	VUNPCKHPD X3, X0, X0
+	VMOVUPS   X2, (AX)
+	ADDQ      CX, AX
+	VMOVUPS   X1, (AX)
+	ADDQ      CX, AX
+	VMOVUPS   X4, (AX)
+	ADDQ      CX, AX
+	VMOVUPS   X0, (AX)
+	ADDQ      CX, AX
+	ADDQ      $0x10, DX
+	SUBQ      $0x04, SI
+	JMP       four80
+
+tail81:
+	TESTQ      SI, SI
+	JZ         done82
+	MOVQ       SI, DI
+	LEAQ       tailMasks<>+32(SB), R8
+	SHLQ       $0x02, DI
+	SUBQ       DI, R8
+	VMOVUPS    (R8), Y0
+	MOVQ       (BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X1
+	MOVQ       8(BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X2
+	MOVQ       16(BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X3
+	MOVQ       24(BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X0
+	VUNPCKLPS  X2, X1, X4
+	VUNPCKHPS  X2, X1, X1
+	VUNPCKLPS  X0, X3, X2
+	VUNPCKHPS  X0, X3, X3
+	VUNPCKLPD  X2, X4, X0
+	VUNPCKHPD  X2, X4, X2
+	VUNPCKLPD  X3, X1, X4
+	VUNPCKHPD  X3, X1, X1
+	VMOVUPS    X0, (AX)
+	ADDQ       CX, AX
+	DECQ       SI
+	JZ         done82
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	DECQ       SI
+	JZ         done82
+	VMOVUPS    X4, (AX)
+	ADDQ       CX, AX
+	DECQ       SI
+	JZ         done82
+
+done82:
+	VZEROUPPER
+	RET
+
+// func packPanelT8AVX2(dst *float32, stride int, src *float32, offs *int, k int)
+// Requires: AVX
+TEXT ·packPanelT8AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ offs+24(FP), BX
+	MOVQ k+32(FP), SI
+
+four83:
 	CMPQ        SI, $0x04
-	JLT         tail81
+	JLT         tail84
 	MOVQ        (BX), DI
 	VMOVUPS     (DX)(DI*1), X0
 	MOVQ        32(BX), DI
@@ -1447,11 +1528,11 @@ four80:
 	ADDQ        CX, AX
 	ADDQ        $0x10, DX
 	SUBQ        $0x04, SI
-	JMP         four80
+	JMP         four83
 
-tail81:
+tail84:
 	TESTQ       SI, SI
-	JZ          done82
+	JZ          done85
 	MOVQ        SI, DI
 	LEAQ        tailMasks<>+32(SB), R8
 	SHLQ        $0x02, DI
@@ -1488,16 +1569,16 @@ tail81:
 	VMOVUPS     Y3, (AX)
 	ADDQ        CX, AX
 	DECQ        SI
-	JZ          done82
+	JZ          done85
 	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
 	DECQ        SI
-	JZ          done82
+	JZ          done85
 	VMOVUPS     Y2, (AX)
 	ADDQ        CX, AX
 	DECQ        SI
-	JZ          done82
+	JZ          done85
 
-done82:
+done85:
 	VZEROUPPER
 	RET

@@ -19,7 +19,17 @@ func sgemmPanel2AVX512(p *byte)
 //go:noescape
 func packPanelAVX512(dst *float32, src *float32, ld int, k int, cols int)
 
-// packPanelTAVX512 writes k output rows of one vector (stride bytes apart); lane i of row j is element j of the input row at src+offs[i] bytes.
+// packPanelT4AVX512 writes k output rows of 4 elements (stride bytes apart); element i of row j is element j of the input row at src+offs[i] bytes.
 //
 //go:noescape
-func packPanelTAVX512(dst *float32, stride int, src *float32, offs *int, k int)
+func packPanelT4AVX512(dst *float32, stride int, src *float32, offs *int, k int)
+
+// packPanelT8AVX512 writes k output rows of 8 elements (stride bytes apart); element i of row j is element j of the input row at src+offs[i] bytes.
+//
+//go:noescape
+func packPanelT8AVX512(dst *float32, stride int, src *float32, offs *int, k int)
+
+// packPanelT16AVX512 writes k output rows of 16 elements (stride bytes apart); element i of row j is element j of the input row at src+offs[i] bytes.
+//
+//go:noescape
+func packPanelT16AVX512(dst *float32, stride int, src *float32, offs *int, k int)

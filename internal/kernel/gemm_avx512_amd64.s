@@ -3699,9 +3699,9 @@ done119:
 	VZEROUPPER
 	RET
 
-// func packPanelTAVX512(dst *float32, stride int, src *float32, offs *int, k int)
-// Requires: AVX, AVX512F, AVX512VL, BMI2
-TEXT ·packPanelTAVX512(SB), NOSPLIT, $0-40
+// func packPanelT4AVX512(dst *float32, stride int, src *float32, offs *int, k int)
+// Requires: AVX
+TEXT ·packPanelT4AVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ stride+8(FP), CX
 	MOVQ src+16(FP), DX
@@ -3709,8 +3709,208 @@ TEXT ·packPanelTAVX512(SB), NOSPLIT, $0-40
 	MOVQ k+32(FP), SI
 
 four120:
+	CMPQ      SI, $0x04
+	JLT       tail121
+	MOVQ      (BX), DI
+	VMOVUPS   (DX)(DI*1), X0
+	MOVQ      8(BX), DI
+	VMOVUPS   (DX)(DI*1), X1
+	MOVQ      16(BX), DI
+	VMOVUPS   (DX)(DI*1), X2
+	MOVQ      24(BX), DI
+	VMOVUPS   (DX)(DI*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X0
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X3
+	VUNPCKLPD X1, X4, X2
+	VUNPCKHPD X1, X4, X1
+	VUNPCKLPD X3, X0, X4
+	VUNPCKHPD X3, X0, X0
+	VMOVUPS   X2, (AX)
+	ADDQ      CX, AX
+	VMOVUPS   X1, (AX)
+	ADDQ      CX, AX
+	VMOVUPS   X4, (AX)
+	ADDQ      CX, AX
+	VMOVUPS   X0, (AX)
+	ADDQ      CX, AX
+	ADDQ      $0x10, DX
+	SUBQ      $0x04, SI
+	JMP       four120
+
+tail121:
+	TESTQ      SI, SI
+	JZ         done122
+	MOVQ       SI, DI
+	LEAQ       tailMasks<>+32(SB), R8
+	SHLQ       $0x02, DI
+	SUBQ       DI, R8
+	VMOVUPS    (R8), Y0
+	MOVQ       (BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X1
+	MOVQ       8(BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X2
+	MOVQ       16(BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X3
+	MOVQ       24(BX), DI
+	VMASKMOVPS (DX)(DI*1), X0, X0
+	VUNPCKLPS  X2, X1, X4
+	VUNPCKHPS  X2, X1, X1
+	VUNPCKLPS  X0, X3, X2
+	VUNPCKHPS  X0, X3, X3
+	VUNPCKLPD  X2, X4, X0
+	VUNPCKHPD  X2, X4, X2
+	VUNPCKLPD  X3, X1, X4
+	VUNPCKHPD  X3, X1, X1
+	VMOVUPS    X0, (AX)
+	ADDQ       CX, AX
+	DECQ       SI
+	JZ         done122
+	VMOVUPS    X2, (AX)
+	ADDQ       CX, AX
+	DECQ       SI
+	JZ         done122
+	VMOVUPS    X4, (AX)
+	ADDQ       CX, AX
+	DECQ       SI
+	JZ         done122
+
+done122:
+	VZEROUPPER
+	RET
+
+DATA tailMasks<>+0(SB)/4, $0xffffffff
+DATA tailMasks<>+4(SB)/4, $0xffffffff
+DATA tailMasks<>+8(SB)/4, $0xffffffff
+DATA tailMasks<>+12(SB)/4, $0xffffffff
+DATA tailMasks<>+16(SB)/4, $0xffffffff
+DATA tailMasks<>+20(SB)/4, $0xffffffff
+DATA tailMasks<>+24(SB)/4, $0xffffffff
+DATA tailMasks<>+28(SB)/4, $0xffffffff
+DATA tailMasks<>+32(SB)/4, $0x00000000
+DATA tailMasks<>+36(SB)/4, $0x00000000
+DATA tailMasks<>+40(SB)/4, $0x00000000
+DATA tailMasks<>+44(SB)/4, $0x00000000
+DATA tailMasks<>+48(SB)/4, $0x00000000
+DATA tailMasks<>+52(SB)/4, $0x00000000
+DATA tailMasks<>+56(SB)/4, $0x00000000
+DATA tailMasks<>+60(SB)/4, $0x00000000
+GLOBL tailMasks<>(SB), RODATA|NOPTR, $64
+
+// func packPanelT8AVX512(dst *float32, stride int, src *float32, offs *int, k int)
+// Requires: AVX
+TEXT ·packPanelT8AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ offs+24(FP), BX
+	MOVQ k+32(FP), SI
+
+four123:
+	CMPQ        SI, $0x04
+	JLT         tail124
+	MOVQ        (BX), DI
+	VMOVUPS     (DX)(DI*1), X0
+	MOVQ        32(BX), DI
+	VINSERTF128 $0x01, (DX)(DI*1), Y0, Y0
+	MOVQ        8(BX), DI
+	VMOVUPS     (DX)(DI*1), X1
+	MOVQ        40(BX), DI
+	VINSERTF128 $0x01, (DX)(DI*1), Y1, Y1
+	MOVQ        16(BX), DI
+	VMOVUPS     (DX)(DI*1), X2
+	MOVQ        48(BX), DI
+	VINSERTF128 $0x01, (DX)(DI*1), Y2, Y2
+	MOVQ        24(BX), DI
+	VMOVUPS     (DX)(DI*1), X3
+	MOVQ        56(BX), DI
+	VINSERTF128 $0x01, (DX)(DI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y6
+	VUNPCKLPS   Y3, Y2, Y7
+	VUNPCKHPS   Y3, Y2, Y8
+	VUNPCKLPD   Y7, Y4, Y5
+	VUNPCKHPD   Y7, Y4, Y4
+	VUNPCKLPD   Y8, Y6, Y7
+	VUNPCKHPD   Y8, Y6, Y6
+	VMOVUPS     Y5, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y4, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y7, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y6, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x10, DX
+	SUBQ        $0x04, SI
+	JMP         four123
+
+tail124:
+	TESTQ       SI, SI
+	JZ          done125
+	MOVQ        SI, DI
+	LEAQ        tailMasks<>+32(SB), R8
+	SHLQ        $0x02, DI
+	SUBQ        DI, R8
+	VMOVUPS     (R8), Y0
+	MOVQ        (BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X9
+	MOVQ        32(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X1
+	VINSERTF128 $0x01, X1, Y9, Y9
+	MOVQ        8(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X10
+	MOVQ        40(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X1
+	VINSERTF128 $0x01, X1, Y10, Y10
+	MOVQ        16(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X11
+	MOVQ        48(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X1
+	VINSERTF128 $0x01, X1, Y11, Y11
+	MOVQ        24(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X12
+	MOVQ        56(BX), DI
+	VMASKMOVPS  (DX)(DI*1), X0, X0
+	VINSERTF128 $0x01, X0, Y12, Y12
+	VUNPCKLPS   Y10, Y9, Y0
+	VUNPCKHPS   Y10, Y9, Y1
+	VUNPCKLPS   Y12, Y11, Y2
+	VUNPCKHPS   Y12, Y11, Y4
+	VUNPCKLPD   Y2, Y0, Y3
+	VUNPCKHPD   Y2, Y0, Y0
+	VUNPCKLPD   Y4, Y1, Y2
+	VUNPCKHPD   Y4, Y1, Y1
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	DECQ        SI
+	JZ          done125
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	DECQ        SI
+	JZ          done125
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	DECQ        SI
+	JZ          done125
+
+done125:
+	VZEROUPPER
+	RET
+
+// func packPanelT16AVX512(dst *float32, stride int, src *float32, offs *int, k int)
+// Requires: AVX, AVX512F, AVX512VL, BMI2
+TEXT ·packPanelT16AVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ offs+24(FP), BX
+	MOVQ k+32(FP), SI
+
+four126:
 	CMPQ         SI, $0x04
-	JLT          tail121
+	JLT          tail127
 	MOVQ         (BX), DI
 	VMOVUPS      (DX)(DI*1), X0
 	MOVQ         32(BX), DI
@@ -3761,11 +3961,11 @@ four120:
 	ADDQ         CX, AX
 	ADDQ         $0x10, DX
 	SUBQ         $0x04, SI
-	JMP          four120
+	JMP          four126
 
-tail121:
+tail127:
 	TESTQ        SI, SI
-	JZ           done122
+	JZ           done128
 	MOVQ         $-1, DI
 	BZHIQ        SI, DI, DI
 	KMOVW        DI, K1
@@ -3824,16 +4024,16 @@ tail121:
 	VMOVUPS      Z3, (AX)
 	ADDQ         CX, AX
 	DECQ         SI
-	JZ           done122
+	JZ           done128
 	VMOVUPS      Z0, (AX)
 	ADDQ         CX, AX
 	DECQ         SI
-	JZ           done122
+	JZ           done128
 	VMOVUPS      Z2, (AX)
 	ADDQ         CX, AX
 	DECQ         SI
-	JZ           done122
+	JZ           done128
 
-done122:
+done128:
 	VZEROUPPER
 	RET

@@ -62,23 +62,14 @@ func igemmVNNI(w *Workspace, g *igemmArgs) {
 // packWords packs the n rows of B, each of 32-bit words and ldb bytes apart, into
 // panels of two vectors of v words (the last one may have one vector).
 func packWords(dst []int32, b unsafe.Pointer, ldb, n, words, v int) {
-	var offs [16]int
 	for j := 0; j < n; j += v {
 		panel := j / (2 * v) * (2 * v)
 		stride := 2 * v
 		if n-panel <= v {
 			stride = v
 		}
-		for i := range v {
-			offs[i] = ldb * min(i, n-j-1)
-		}
 		d := (*float32)(unsafe.Pointer(&dst[panel*words+j-panel]))
-		s := (*float32)(unsafe.Add(b, j*ldb))
-		if v == 16 {
-			packPanelTAVX512(d, 4*stride, s, &offs[0], words)
-		} else {
-			packPanelTAVX2(d, 4*stride, s, &offs[0], words)
-		}
+		packColumns(d, 4*stride, (*float32)(unsafe.Add(b, j*ldb)), ldb, min(v, n-j), words, v == 16)
 	}
 }
 

@@ -9,17 +9,9 @@ func transposeAVX2(dst, src []float32, rows, cols int)   { transposePanels(dst, 
 
 // transposePanels packs v rows at a time, as a panel of a product would be.
 func transposePanels(dst, src []float32, rows, cols, v int) {
-	var offs [16]int
-	for i := range offs {
-		offs[i] = 4 * cols * i
-	}
 	r := 0
 	for ; r+v <= rows; r += v {
-		if v == 16 {
-			packPanelTAVX512(&dst[r], 4*rows, &src[r*cols], &offs[0], cols)
-		} else {
-			packPanelTAVX2(&dst[r], 4*rows, &src[r*cols], &offs[0], cols)
-		}
+		packColumns(&dst[r], 4*rows, &src[r*cols], 4*cols, v, cols, v == 16)
 	}
 	transposeFrom(dst, src, r, rows, cols)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -37,7 +39,9 @@ func gemmPart(m machine) {
 		panel(m, float, nv)
 	}
 	packPanel(m)
-	packPanelT(m)
+	for lanes := 4; lanes <= m.lanes; lanes *= 2 {
+		packPanelT(machine{name: m.name, lanes: lanes})
+	}
 }
 
 // panel emits the product of m rows of op(A) by one panel of nv vectors of
@@ -307,12 +311,12 @@ func packPanel(m machine) {
 	end()
 }
 
-// packPanelT transposes one vector's worth of rows: lane i of output row k is
+// packPanelT transposes the rows of m.lanes columns of a panel: lane i of output row k is
 // element k of input row i. Each step takes four k: the rows i, i+4, i+8, ... are
 // loaded as the 128-bit quarters of one vector, and a 4 × 4 transpose inside the
 // quarters puts all rows in order.
 func packPanelT(m machine) {
-	m.fn("packPanelT", "(dst *float32, stride int, src *float32, offs *int, k int)", "writes k output rows of one vector (stride bytes apart); lane i of row j is element j of the input row at src+offs[i] bytes.")
+	m.fn(fmt.Sprint("packPanelT", m.lanes), "(dst *float32, stride int, src *float32, offs *int, k int)", fmt.Sprintf("writes k output rows of %d elements (stride bytes apart); element i of row j is element j of the input row at src+offs[i] bytes.", m.lanes))
 	dst, stride, src, offs, k := GP64(), GP64(), GP64(), GP64(), GP64()
 	Load(Param("dst"), dst)
 	Load(Param("stride"), stride)
@@ -339,7 +343,7 @@ func packPanelT(m machine) {
 				}
 				switch {
 				case q == 0:
-				case m.wide():
+				case m.lanes == 16:
 					VINSERTF32X4(Imm(uint64(q)), from, v, v)
 				default:
 					VINSERTF128(Imm(uint64(q)), from, v, v)

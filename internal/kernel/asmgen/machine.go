@@ -22,10 +22,13 @@ func (m machine) bytes() int { return 4 * m.lanes }
 
 // vec is a fresh virtual vector register.
 func (m machine) vec() reg.VecVirtual {
-	if m.wide() {
+	switch m.lanes {
+	case 16:
 		return ZMM()
+	case 8:
+		return YMM()
 	}
-	return YMM()
+	return XMM()
 }
 
 // v is the physical vector register i.
