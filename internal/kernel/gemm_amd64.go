@@ -49,14 +49,15 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 		rsA, csA = 1, g.lda
 	}
 	p.rs, p.cs = 4*rsA, 4*csA
+	var packed []float32
 	direct := wide && !g.tb && g.m <= sgemmDirect
 	if !direct {
-		w.b = grow(w.b, (g.n+v-1)/v*v*kb)
+		packed = aligned(&w.b, (g.n+v-1)/v*v*kb)
 	}
 	for k0 := 0; k0 < g.k; k0 += kb {
 		k := min(kb, g.k-k0)
 		if !direct {
-			w.packB(g, k0, k, v, wide)
+			packB(packed, g, k0, k, v, wide)
 		}
 		p.k = k
 		if k0 > 0 || g.beta != 0 {
@@ -75,9 +76,9 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 				case direct:
 					p.b, p.bs = &g.b[k0*g.ldb+j], 4*g.ldb
 				case p.cols <= v:
-					p.b, p.bs = &w.b[j*k], 4*v
+					p.b, p.bs = &packed[j*k], 4*v
 				default:
-					p.b, p.bs = &w.b[j*k], 4*nr
+					p.b, p.bs = &packed[j*k], 4*nr
 				}
 				q := (*byte)(unsafe.Pointer(&p))
 				switch {
@@ -97,10 +98,10 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 
 // packB packs rows k0..k0+k of op(B) into panels of two vectors of v elements (the
 // last one may have one vector), each with k running slowest.
-func (w *Workspace) packB(g *gemmArgs, k0, k, v int, wide bool) {
+func packB(dst []float32, g *gemmArgs, k0, k, v int, wide bool) {
 	if !g.tb {
 		for j := 0; j < g.n; j += 2 * v {
-			d, s, cols := &w.b[j*k], &g.b[k0*g.ldb+j], min(2*v, g.n-j)
+			d, s, cols := &dst[j*k], &g.b[k0*g.ldb+j], min(2*v, g.n-j)
 			if wide {
 				packPanelAVX512(d, s, 4*g.ldb, k, cols)
 			} else {
@@ -115,7 +116,7 @@ func (w *Workspace) packB(g *gemmArgs, k0, k, v int, wide bool) {
 		if g.n-panel <= v {
 			stride = v
 		}
-		packColumns(&w.b[panel*k+j-panel], 4*stride, &g.b[j*g.ldb+k0], 4*g.ldb, min(v, g.n-j), k, wide)
+		packColumns(&dst[panel*k+j-panel], 4*stride, &g.b[j*g.ldb+k0], 4*g.ldb, min(v, g.n-j), k, wide)
 	}
 }
 
@@ -139,4 +140,12 @@ func packColumns(dst *float32, stride int, src *float32, ld, rows, k int, wide b
 	default:
 		packPanelT4AVX2(dst, stride, src, &offs[0], k)
 	}
+}
+
+// aligned returns n elements of buf, grown where needed, that begin at a cache line.
+func aligned[T float32 | int32](buf *[]T, n int) []T {
+	const line = 16
+	*buf = grow(*buf, n+line-1)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(*buf)))/4) & (line - 1)
+	return (*buf)[skip:][:n]
 }

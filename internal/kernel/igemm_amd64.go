@@ -17,9 +17,9 @@ func igemmAVX2(w *Workspace, g *igemmArgs) {
 	}
 	words := ld / 2
 	const v = 8
-	w.i32 = grow(w.i32, (g.n+v-1)/v*v*words)
-	packWords(w.i32, unsafe.Pointer(&b[0]), 2*ld, g.n, words, v)
-	igemmPanels(w, g, unsafe.Pointer(&a[0]), 2*ld, words, false)
+	packed := aligned(&w.i32, (g.n+v-1)/v*v*words)
+	packWords(packed, unsafe.Pointer(&b[0]), 2*ld, g.n, words, v)
+	igemmPanels(packed, g, unsafe.Pointer(&a[0]), 2*ld, words, false)
 }
 
 // widenRow converts a row; its last elements, and the padding, one by one.
@@ -37,7 +37,7 @@ func widenRow[T uint8 | int8](dst []int16, src []T, blocks func(*int16, *T, int)
 func igemmVNNI(w *Workspace, g *igemmArgs) {
 	words := (g.k + 3) / 4
 	const v = 16
-	w.i32 = grow(w.i32, (g.n+v-1)/v*v*words)
+	packed := aligned(&w.i32, (g.n+v-1)/v*v*words)
 	a, lda := unsafe.Pointer(&g.a[0]), g.lda
 	b, ldb := unsafe.Pointer(&g.b[0]), g.ldb
 	if g.k%4 != 0 {
@@ -55,8 +55,8 @@ func igemmVNNI(w *Workspace, g *igemmArgs) {
 		}
 		a, b, ldb = unsafe.Pointer(&w.i8[0]), unsafe.Pointer(&w.i8[g.m*lda]), lda
 	}
-	packWords(w.i32, b, ldb, g.n, words, v)
-	igemmPanels(w, g, a, lda, words, true)
+	packWords(packed, b, ldb, g.n, words, v)
+	igemmPanels(packed, g, a, lda, words, true)
 }
 
 // packWords packs the n rows of B, each of 32-bit words and ldb bytes apart, into
@@ -74,7 +74,7 @@ func packWords(dst []int32, b unsafe.Pointer, ldb, n, words, v int) {
 }
 
 // igemmPanels multiplies the rows of A, lda bytes apart, by the packed panels.
-func igemmPanels(w *Workspace, g *igemmArgs, a unsafe.Pointer, lda, words int, wide bool) {
+func igemmPanels(packed []int32, g *igemmArgs, a unsafe.Pointer, lda, words int, wide bool) {
 	v, mr := 8, 6
 	if wide {
 		v, mr = 16, 14
@@ -92,7 +92,7 @@ func igemmPanels(w *Workspace, g *igemmArgs, a unsafe.Pointer, lda, words int, w
 			}
 			p.m = m
 			p.a = (*float32)(unsafe.Add(a, i0*lda))
-			p.b = (*float32)(unsafe.Pointer(&w.i32[j*words]))
+			p.b = (*float32)(unsafe.Pointer(&packed[j*words]))
 			p.c = (*float32)(unsafe.Pointer(&g.c[i0*g.ldc+j]))
 			q := (*byte)(unsafe.Pointer(&p))
 			switch {
