@@ -1,0 +1,29 @@
+package runtime
+
+// builders lists the operators that have a step of their own, by name (own
+// operators: by domain and name). All others run through ops.Eval.
+var builders map[string]builder
+
+func init() {
+	builders = map[string]builder{
+		"Add": buildBinary(opAdd), "Sub": buildBinary(opSub), "Mul": buildBinary(opMul), "Div": buildBinary(opDiv),
+
+		"Gelu": buildGelu, "Clip": buildClip, "Pow": buildPow,
+		"Erf": elementwise(erfFn), "Tanh": elementwise(tanhFn), "Exp": elementwise(expFn), "Log": elementwise(logFn),
+		"Sqrt": elementwise(sqrtFn), "Neg": elementwise(negFn), "Abs": elementwise(absFn),
+		"Reciprocal": elementwise(reciprocalFn), "Sigmoid": elementwise(sigmoidFn), "Relu": elementwise(reluFn),
+
+		"MatMul": buildMatMul, "Gemm": buildGemm, "Conv": buildConv,
+		"LayerNormalization": buildLayerNorm,
+		"Softmax":            buildSoftmax(false), "LogSoftmax": buildSoftmax(true),
+		"ReduceMean": buildReduce(true), "ReduceSum": buildReduce(false),
+		"Where": buildWhere, "Gather": buildGather,
+
+		"Transpose": buildTranspose, "Concat": buildConcat, "Split": buildSplit, "Slice": buildSlice,
+		"Expand": buildExpand, "Pad": buildPad,
+		"Reshape": buildView, "Squeeze": buildView, "Unsqueeze": buildView, "Flatten": buildView,
+		"Identity": buildView, "Dropout": buildDropout, "Cast": buildView,
+
+		"DequantizeLinear": buildDequantize, "ai.qvitc.FakeQuant": buildFakeQuant,
+	}
+}

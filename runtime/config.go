@@ -1,0 +1,142 @@
+package runtime
+
+import (
+	"slices"
+
+	"github.com/qvitc/qvitc/ir"
+)
+
+// Config says how a graph is to be compiled.
+type Config struct {
+	// Batch replaces the first symbolic dimension of every graph input that
+	// Shapes does not name. Symbolic dimensions of the same name get the same
+	// size everywhere.
+	Batch int
+
+	// Shapes gives whole shapes of graph inputs by name.
+	Shapes map[string][]int
+
+	// Train plans Backward: activations that the gradients need are kept, and
+	// Outputs and Taps get a Seed.
+	Train bool
+
+	// Params are float32 constants of the graph that may change between calls
+	// of Forward (in place, in Value.Const). Nothing that depends on them is
+	// computed at compile time. With Train they are the gradients' targets.
+	Params []*ir.Value
+
+	// Taps are values other than the graph outputs that State.Value can read
+	// after Forward.
+	Taps []*ir.Value
+}
+
+// Program is a graph compiled at fixed shapes: a list of steps and one memory
+// plan. It is immutable and may be shared; States made from it carry the data.
+type Program struct {
+	steps  []step
+	back   []backStep // in the order of execution
+	values []value
+	byIR   map[*ir.Value]int // the caller's values; see valueOf
+	inputs []*ir.Value
+	output []*ir.Value
+	inputN map[*ir.Value]int
+	params []int // value of Config.Params[i]
+	seeds  []int
+	train  bool
+
+	floats                int // arena length in float32
+	u8, i8, i32, f64, tmp int // longest scratch of each kind that a step asks for
+}
+
+// valueKind says where a value's data lives.
+type valueKind uint8
+
+const (
+	inArena   valueKind = iota // float32 in the State's arena
+	constant                   // Value.Const of the caller's graph, or folded
+	viewOf                     // part of another value: root, off
+	asTensor                   // another element type: an *ir.Tensor of the State
+	temporary                  // nameless float32 scratch of one step
+)
+
+// value is what the plan knows about one tensor.
+type value struct {
+	name  string
+	elem  ir.Elem
+	shape []int
+	n     int // elements
+	kind  valueKind
+	root  int // value that owns the memory; itself when not a view
+	off   int // offset in the root, in elements
+	tens  *ir.Tensor
+	param int // index in Config.Params, or -1
+	life  life
+
+	start, end         int // time of the root's first write and last read
+	at                 int // offset in the arena
+	gstart, gend, gpos int // the same of the root's gradient; gstart < 0: none
+	grad               bool
+}
+
+// life says how long a temporary lives.
+type life uint8
+
+const (
+	inForward  life = iota // within the step's forward
+	inBackward             // within the step's backward
+	untilBack              // from the step's forward to its backward
+)
+
+// Inputs lists the caller's graph inputs that State.Input accepts.
+func (p *Program) Inputs() []*ir.Value { return slices.Clone(p.inputs) }
+
+// Outputs lists the caller's graph outputs.
+func (p *Program) Outputs() []*ir.Value { return slices.Clone(p.output) }
+
+// Shape is the shape of an input, output or tap; nil for a value that the
+// program does not hold.
+func (p *Program) Shape(v *ir.Value) []int {
+	id, ok := p.byIR[v]
+	if !ok {
+		return nil
+	}
+	return slices.Clone(p.values[id].shape)
+}
+
+// Elem is the element type of an input, output or tap.
+func (p *Program) Elem(v *ir.Value) ir.Elem {
+	id, ok := p.byIR[v]
+	if !ok {
+		return ir.Undefined
+	}
+	return p.values[id].elem
+}
+
+// Memory is the number of bytes that one State takes beside the packing scratch
+// of the kernels.
+func (p *Program) Memory() int64 {
+	return 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp)
+}
+
+// Steps is the number of steps of one Forward.
+func (p *Program) Steps() int { return len(p.steps) }
+
+// size is the number of elements of a shape known to be valid.
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// rowMajor gives the strides of a dense tensor.
+func rowMajor(shape []int) []int {
+	st := make([]int, len(shape))
+	n := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		st[i] = n
+		n *= shape[i]
+	}
+	return st
+}

@@ -1,0 +1,129 @@
+package runtime
+
+import (
+	"math"
+
+	"github.com/qvitc/qvitc/internal/kernel"
+	"github.com/qvitc/qvitc/ir"
+)
+
+// fakeQuant is the quantiser of method.md 2.4, forward and straight-through
+// gradient (2.3). Groups are the slices of x along one axis; without an axis
+// there is one group.
+type fakeQuant struct {
+	base
+	x, scale, zero, y int // zero: -1 where left out
+	dxg, dsg, dzg     grad
+	zr                int // rounded zero points, where there are any
+	outer, groups     int
+	inner             int
+	qn, qp            float32
+	node              *ir.Node
+}
+
+func buildFakeQuant(c *compiler, n *ir.Node) (bool, error) {
+	x := n.Inputs[0]
+	if !isFloat(x) || !isFloat(n.Inputs[1]) || (n.Input(2) != nil && !isFloat(n.Input(2))) {
+		return false, nil
+	}
+	in := c.shape(x)
+	s := &fakeQuant{outer: 1, groups: 1, inner: size(in), node: n}
+	if n.Attrs.Has("axis") && len(in) > 0 {
+		a := wrapAxis(n.Attrs.Int("axis", 0), len(in))
+		s.outer, s.groups, s.inner = size(in[:a]), in[a], size(in[a+1:])
+	}
+	if size(c.shape(n.Inputs[1])) != s.groups {
+		return false, n.Errorf("the scale has shape %v for an input of shape %v: want %d values", c.shape(n.Inputs[1]), in, s.groups)
+	}
+	s.qn, s.qp = quantRange(n.Attrs.Int("bits", 8), n.Attrs.Int("signed", 0) != 0)
+	return true, c.addFakeQuant(n, s, c.value(x), c.value(n.Inputs[1]), c.value(n.Input(2)))
+}
+
+// addFakeQuant completes and emits a quantiser whose layout and range are set.
+func (c *compiler) addFakeQuant(n *ir.Node, s *fakeQuant, x, scale, zero int) error {
+	s.x, s.scale, s.zero, s.y = x, scale, zero, c.value(n.Out())
+	s.in, s.out, s.keep = []int{x, scale}, []int{s.y}, []int{x, scale}
+	s.dxg.id, s.dsg.id, s.dzg.id = x, scale, zero
+	s.dx = []*grad{&s.dxg, &s.dsg}
+	s.zr = -1
+	if zero >= 0 {
+		s.in = append(s.in, zero)
+		s.dx = append(s.dx, &s.dzg)
+		s.zr = c.temp(&s.base, s.groups, untilBack)
+	}
+	c.p.f64 = max(c.p.f64, 2*s.groups)
+	c.emit(n, s)
+	return nil
+}
+
+// quantRange gives Qn and Qp for a width in bits.
+func quantRange(bits int, signed bool) (qn, qp float32) {
+	if signed {
+		return -float32(int(1) << (bits - 1)), float32(int(1)<<(bits-1) - 1)
+	}
+	return 0, float32(int(1)<<bits - 1)
+}
+
+func (s *fakeQuant) forward(st *State) error {
+	x, y, scale := st.v[s.x], st.v[s.y], st.v[s.scale]
+	for i, a := range scale {
+		if !(a > 0) || math.IsInf(float64(a), 1) {
+			return s.node.Errorf("scale %d is %v: the quantiser is not calibrated", i, a)
+		}
+	}
+	zr := opt(st.v, s.zr)
+	for i := range zr {
+		zr[i] = float32(math.RoundToEven(float64(st.v[s.zero][i])))
+	}
+	if s.inner == 1 && s.groups > 1 {
+		kernel.FakeQuantCols(y, x, scale, zr, s.qn, s.qp, s.outer, s.groups)
+		return nil
+	}
+	for i := range s.outer * s.groups {
+		g := i % s.groups
+		var z float32
+		if zr != nil {
+			z = zr[g]
+		}
+		kernel.FakeQuant(y[i*s.inner:][:s.inner], x[i*s.inner:], scale[g], z, s.qn, s.qp)
+	}
+	return nil
+}
+
+func (s *fakeQuant) backward(st *State) {
+	x, dy, scale, zr := st.v[s.x], st.g[s.y], st.v[s.scale], opt(st.v, s.zr)
+	var dx []float32
+	if s.dxg.want {
+		dx = st.g[s.x]
+	}
+	da, dz := st.f64[:s.groups], st.f64[s.groups:2*s.groups]
+	clear(da)
+	clear(dz)
+	if s.inner == 1 && s.groups > 1 {
+		kernel.FakeQuantColsBackward(dx, x, dy, scale, zr, s.qn, s.qp, da, dz, s.outer, s.groups, s.dxg.acc)
+	} else {
+		for i := range s.outer * s.groups {
+			g := i % s.groups
+			var z float32
+			if zr != nil {
+				z = zr[g]
+			}
+			at := i * s.inner
+			var d []float32
+			if dx != nil {
+				d = dx[at:][:s.inner]
+			}
+			a, b := kernel.FakeQuantBackward(d, x[at:][:s.inner], dy[at:], scale[g], z, s.qn, s.qp, s.dxg.acc)
+			da[g] += a
+			dz[g] += b
+		}
+	}
+	addGroups(target(st, &s.dsg), da)
+	addGroups(target(st, &s.dzg), dz)
+}
+
+func addGroups(g []float32, sums []float64) {
+	for i := range g {
+		g[i] += float32(sums[i])
+	}
+}
