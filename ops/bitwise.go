@@ -1,0 +1,54 @@
+package ops
+
+// Bit operations on integers.
+var bitwiseOps = []*Op{
+	bits2("BitwiseAnd", func(a, b uint64) uint64 { return a & b }),
+	bits2("BitwiseOr", func(a, b uint64) uint64 { return a | b }),
+	bits2("BitwiseXor", func(a, b uint64) uint64 { return a ^ b }),
+	{
+		Name: "BitwiseNot", Since: 18, In: []Param{in("X", "T", integers)}, Out: []Param{in("Y", "T", integers)},
+		infer: inferSame, fold: true, eval: func(c *call) error { return mapped(c, func(a int64) int64 { return ^a }) },
+	},
+	{
+		Name: "BitShift", Since: 28, In: []Param{in("X", "T", integers), in("Y", "T", integers)}, Out: []Param{in("Z", "T", integers)},
+		Attrs: []Attr{{Name: "direction", Kind: String, Required: true, Enum: []string{"LEFT", "RIGHT"}}},
+		infer: inferBroadcast, fold: true, eval: evalBitShift,
+	},
+}
+
+func bits2(name string, f func(a, b uint64) uint64) *Op {
+	i := func(a, b int64) int64 { return int64(f(uint64(a), uint64(b))) }
+	return &Op{
+		Name: name, Since: 18, In: []Param{in("A", "T", integers), in("B", "T", integers)}, Out: []Param{in("C", "T", integers)},
+		infer: inferBroadcast, fold: true, eval: binary{i: i, u: f}.eval,
+	}
+}
+
+// evalBitShift shifts in zeros; shifting by the width or more gives 0. A signed
+// right shift keeps the sign.
+func evalBitShift(c *call) error {
+	left := c.strAttr("direction") == "LEFT"
+	width := uint64(c.in[0].elem.Bits())
+	if isUnsigned(c.in[0].elem) {
+		return combine(c, func(a, b uint64) uint64 {
+			switch {
+			case b >= width:
+				return 0
+			case left:
+				return a << b
+			}
+			return a >> b
+		})
+	}
+	for _, s := range intsOf(c.t(1)) {
+		if s < 0 {
+			return c.Errorf("cannot shift by %d bits", s)
+		}
+	}
+	return combine(c, func(a, b int64) int64 {
+		if left {
+			return a << uint64(b)
+		}
+		return a >> uint64(b)
+	})
+}
