@@ -15,6 +15,7 @@ type panelArgs struct {
 	ldc    int
 	m, k   int
 	mr     int // rows of one block
+	block  int // from one block of rows of op(A) to the next
 	cols   int // columns of the panel
 	alpha  float32
 	_      uint32
@@ -35,7 +36,8 @@ func gemmAVX2(w *Workspace, g *gemmArgs)   { gemmPanels(w, g, false) }
 // gemmPanels splits op(B) into panels of two vectors, packs them where that
 // pays or is needed, and lets the assembly run down the rows of A, panel by
 // panel. k goes in blocks whose panels stay near the core, rows in blocks whose
-// part of A stays in the second-level cache.
+// part of A stays in the second-level cache. A is read in place, but for row
+// strides that map all rows of a block to the same few lines of the cache.
 func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 	v, mr := 8, 6
 	if wide {
@@ -49,6 +51,10 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 		rsA, csA = 1, g.lda
 	}
 	p.rs, p.cs = 4*rsA, 4*csA
+	clash := wide && g.lda%1024 == 0 && g.n > 2*nr
+	if clash {
+		p.rs, p.cs = 4, 4*v
+	}
 	var packed []float32
 	direct := wide && !g.tb && g.m <= sgemmDirect
 	if !direct {
@@ -67,10 +73,16 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 			m := min(sgemmMB, g.m-i0)
 			blocks := (m + mr - 1) / mr
 			p.mr = (m + blocks - 1) / blocks
+			a := g.a[i0*rsA+k0*csA:]
+			p.block = p.mr * p.rs
+			if clash {
+				a = w.packA(a, g, m, k, p.mr, v)
+				p.block = 4 * v * k
+			}
 			for j := 0; j < g.n; j += nr {
 				p.cols = min(nr, g.n-j)
 				p.m = m
-				p.a = &g.a[i0*rsA+k0*csA]
+				p.a = &a[0]
 				p.c = &g.c[i0*g.ldc+j]
 				switch {
 				case direct:
@@ -94,6 +106,20 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 			}
 		}
 	}
+}
+
+// packA packs m rows of op(A) in blocks of mr rows, each with k running slowest in
+// steps of v elements.
+func (w *Workspace) packA(a []float32, g *gemmArgs, m, k, mr, v int) []float32 {
+	dst := aligned(&w.a, (m+mr-1)/mr*v*k)
+	for i, d := 0, dst; i < m; i, d = i+mr, d[v*k:] {
+		if g.ta {
+			packPanelAVX512(&d[0], &a[i], 4*g.lda, k, min(mr, m-i))
+		} else {
+			packColumns(&d[0], 4*v, &a[i*g.lda], 4*g.lda, min(mr, m-i), k, true)
+		}
+	}
+	return dst
 }
 
 // packB packs rows k0..k0+k of op(B) into panels of two vectors of v elements (the

@@ -23,8 +23,7 @@ next1:
 	JZ      done2
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -49,12 +48,12 @@ loop9:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop9
-	VBROADCASTSS 88(DI), Y7
+	VBROADCASTSS 96(DI), Y7
 	VMULPS       Y7, Y0, Y0
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial12
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add10
 	VMOVUPS      Y0, (R13)
 	ADDQ         R15, R13
@@ -71,7 +70,7 @@ partial12:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y7
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial13
 	VMASKMOVPS Y0, Y7, (R13)
 	ADDQ       R15, R13
@@ -101,13 +100,13 @@ loop14:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop14
-	VBROADCASTSS 88(DI), Y7
+	VBROADCASTSS 96(DI), Y7
 	VMULPS       Y7, Y0, Y0
 	VMULPS       Y7, Y1, Y1
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial17
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add15
 	VMOVUPS      Y0, (R13)
 	ADDQ         R15, R13
@@ -129,7 +128,7 @@ partial17:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y7
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial18
 	VMASKMOVPS Y0, Y7, (R13)
 	ADDQ       R15, R13
@@ -168,14 +167,14 @@ loop19:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop19
-	VBROADCASTSS 88(DI), Y7
+	VBROADCASTSS 96(DI), Y7
 	VMULPS       Y7, Y0, Y0
 	VMULPS       Y7, Y1, Y1
 	VMULPS       Y7, Y2, Y2
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial22
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add20
 	VMOVUPS      Y0, (R13)
 	ADDQ         R15, R13
@@ -202,7 +201,7 @@ partial22:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y7
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial23
 	VMASKMOVPS Y0, Y7, (R13)
 	ADDQ       R15, R13
@@ -253,15 +252,15 @@ loop24:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop24
-	VBROADCASTSS 88(DI), Y7
+	VBROADCASTSS 96(DI), Y7
 	VMULPS       Y7, Y0, Y0
 	VMULPS       Y7, Y1, Y1
 	VMULPS       Y7, Y2, Y2
 	VMULPS       Y7, Y3, Y3
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial27
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add25
 	VMOVUPS      Y0, (R13)
 	ADDQ         R15, R13
@@ -293,7 +292,7 @@ partial27:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y7
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial28
 	VMASKMOVPS Y0, Y7, (R13)
 	ADDQ       R15, R13
@@ -353,16 +352,16 @@ loop29:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop29
-	VBROADCASTSS 88(DI), Y7
+	VBROADCASTSS 96(DI), Y7
 	VMULPS       Y7, Y0, Y0
 	VMULPS       Y7, Y1, Y1
 	VMULPS       Y7, Y2, Y2
 	VMULPS       Y7, Y3, Y3
 	VMULPS       Y7, Y4, Y4
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial32
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add30
 	VMOVUPS      Y0, (R13)
 	ADDQ         R15, R13
@@ -399,7 +398,7 @@ partial32:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y7
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial33
 	VMASKMOVPS Y0, Y7, (R13)
 	ADDQ       R15, R13
@@ -468,17 +467,17 @@ loop34:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop34
-	VBROADCASTSS 88(DI), Y7
+	VBROADCASTSS 96(DI), Y7
 	VMULPS       Y7, Y0, Y0
 	VMULPS       Y7, Y1, Y1
 	VMULPS       Y7, Y2, Y2
 	VMULPS       Y7, Y3, Y3
 	VMULPS       Y7, Y4, Y4
 	VMULPS       Y7, Y5, Y5
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial37
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add35
 	VMOVUPS      Y0, (R13)
 	ADDQ         R15, R13
@@ -520,7 +519,7 @@ partial37:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y7
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial38
 	VMASKMOVPS Y0, Y7, (R13)
 	ADDQ       R15, R13
@@ -606,8 +605,7 @@ next39:
 	JZ      done40
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -635,13 +633,13 @@ loop47:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop47
-	VBROADCASTSS 88(DI), Y14
+	VBROADCASTSS 96(DI), Y14
 	VMULPS       Y14, Y0, Y0
 	VMULPS       Y14, Y1, Y1
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial50
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add48
 	VMOVUPS      Y0, (R13)
 	VMOVUPS      Y1, 32(R13)
@@ -662,7 +660,7 @@ partial50:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y13
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial51
 	VMOVUPS    Y0, (R13)
 	VMASKMOVPS Y1, Y13, 32(R13)
@@ -700,15 +698,15 @@ loop52:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop52
-	VBROADCASTSS 88(DI), Y14
+	VBROADCASTSS 96(DI), Y14
 	VMULPS       Y14, Y0, Y0
 	VMULPS       Y14, Y1, Y1
 	VMULPS       Y14, Y2, Y2
 	VMULPS       Y14, Y3, Y3
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial55
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add53
 	VMOVUPS      Y0, (R13)
 	VMOVUPS      Y1, 32(R13)
@@ -737,7 +735,7 @@ partial55:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y13
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial56
 	VMOVUPS    Y0, (R13)
 	VMASKMOVPS Y1, Y13, 32(R13)
@@ -789,17 +787,17 @@ loop57:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop57
-	VBROADCASTSS 88(DI), Y14
+	VBROADCASTSS 96(DI), Y14
 	VMULPS       Y14, Y0, Y0
 	VMULPS       Y14, Y1, Y1
 	VMULPS       Y14, Y2, Y2
 	VMULPS       Y14, Y3, Y3
 	VMULPS       Y14, Y4, Y4
 	VMULPS       Y14, Y5, Y5
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial60
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add58
 	VMOVUPS      Y0, (R13)
 	VMOVUPS      Y1, 32(R13)
@@ -836,7 +834,7 @@ partial60:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y13
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial61
 	VMOVUPS    Y0, (R13)
 	VMASKMOVPS Y1, Y13, 32(R13)
@@ -905,7 +903,7 @@ loop62:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop62
-	VBROADCASTSS 88(DI), Y14
+	VBROADCASTSS 96(DI), Y14
 	VMULPS       Y14, Y0, Y0
 	VMULPS       Y14, Y1, Y1
 	VMULPS       Y14, Y2, Y2
@@ -914,10 +912,10 @@ loop62:
 	VMULPS       Y14, Y5, Y5
 	VMULPS       Y14, Y6, Y6
 	VMULPS       Y14, Y7, Y7
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial65
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add63
 	VMOVUPS      Y0, (R13)
 	VMOVUPS      Y1, 32(R13)
@@ -962,7 +960,7 @@ partial65:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y13
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial66
 	VMOVUPS    Y0, (R13)
 	VMASKMOVPS Y1, Y13, 32(R13)
@@ -1045,7 +1043,7 @@ loop67:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop67
-	VBROADCASTSS 88(DI), Y14
+	VBROADCASTSS 96(DI), Y14
 	VMULPS       Y14, Y0, Y0
 	VMULPS       Y14, Y1, Y1
 	VMULPS       Y14, Y2, Y2
@@ -1056,10 +1054,10 @@ loop67:
 	VMULPS       Y14, Y7, Y7
 	VMULPS       Y14, Y8, Y8
 	VMULPS       Y14, Y9, Y9
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial70
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add68
 	VMOVUPS      Y0, (R13)
 	VMOVUPS      Y1, 32(R13)
@@ -1112,7 +1110,7 @@ partial70:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y13
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial71
 	VMOVUPS    Y0, (R13)
 	VMASKMOVPS Y1, Y13, 32(R13)
@@ -1209,7 +1207,7 @@ loop72:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop72
-	VBROADCASTSS 88(DI), Y14
+	VBROADCASTSS 96(DI), Y14
 	VMULPS       Y14, Y0, Y0
 	VMULPS       Y14, Y1, Y1
 	VMULPS       Y14, Y2, Y2
@@ -1222,10 +1220,10 @@ loop72:
 	VMULPS       Y14, Y9, Y9
 	VMULPS       Y14, Y10, Y10
 	VMULPS       Y14, Y11, Y11
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial75
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add73
 	VMOVUPS      Y0, (R13)
 	VMOVUPS      Y1, 32(R13)
@@ -1286,7 +1284,7 @@ partial75:
 	SHLQ       $0x02, CX
 	SUBQ       CX, SI
 	VMOVUPS    (SI), Y13
-	CMPQ       96(DI), $0x00
+	CMPQ       104(DI), $0x00
 	JNE        addPartial76
 	VMOVUPS    Y0, (R13)
 	VMASKMOVPS Y1, Y13, 32(R13)

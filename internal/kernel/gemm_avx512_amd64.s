@@ -9,7 +9,7 @@
 TEXT ·sgemmPanel1AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), DI
 	MOVQ  $-1, CX
-	MOVQ  80(DI), AX
+	MOVQ  88(DI), AX
 	BZHIQ AX, CX, CX
 	KMOVW CX, K1
 	SHRQ  $0x10, CX
@@ -29,8 +29,7 @@ next1:
 	JZ      done2
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -71,9 +70,9 @@ loop17:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop17
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add18
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -103,10 +102,10 @@ loop20:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop20
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add21
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -145,11 +144,11 @@ loop23:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop23
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add24
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -200,12 +199,12 @@ loop26:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop26
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
 	VMULPS       Z15, Z3, Z3
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add27
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -265,13 +264,13 @@ loop29:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop29
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
 	VMULPS       Z15, Z3, Z3
 	VMULPS       Z15, Z4, Z4
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add30
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -340,14 +339,14 @@ loop32:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop32
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
 	VMULPS       Z15, Z3, Z3
 	VMULPS       Z15, Z4, Z4
 	VMULPS       Z15, Z5, Z5
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add33
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -428,7 +427,7 @@ loop35:
 	ADDQ         BX, R10
 	DECQ         CX
 	JNZ          loop35
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -436,7 +435,7 @@ loop35:
 	VMULPS       Z15, Z4, Z4
 	VMULPS       Z15, Z5, Z5
 	VMULPS       Z15, Z6, Z6
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add36
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -526,7 +525,7 @@ loop38:
 	ADDQ         BX, R10
 	DECQ         CX
 	JNZ          loop38
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -535,7 +534,7 @@ loop38:
 	VMULPS       Z15, Z5, Z5
 	VMULPS       Z15, Z6, Z6
 	VMULPS       Z15, Z7, Z7
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add39
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -634,7 +633,7 @@ loop41:
 	ADDQ         BX, R10
 	DECQ         CX
 	JNZ          loop41
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -644,7 +643,7 @@ loop41:
 	VMULPS       Z15, Z6, Z6
 	VMULPS       Z15, Z7, Z7
 	VMULPS       Z15, Z8, Z8
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add42
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -755,7 +754,7 @@ loop44:
 	ADDQ         BX, R11
 	DECQ         CX
 	JNZ          loop44
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -766,7 +765,7 @@ loop44:
 	VMULPS       Z15, Z7, Z7
 	VMULPS       Z15, Z8, Z8
 	VMULPS       Z15, Z9, Z9
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add45
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -886,7 +885,7 @@ loop47:
 	ADDQ         BX, R11
 	DECQ         CX
 	JNZ          loop47
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -898,7 +897,7 @@ loop47:
 	VMULPS       Z15, Z8, Z8
 	VMULPS       Z15, Z9, Z9
 	VMULPS       Z15, Z10, Z10
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add48
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -1027,7 +1026,7 @@ loop50:
 	ADDQ         BX, R11
 	DECQ         CX
 	JNZ          loop50
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -1040,7 +1039,7 @@ loop50:
 	VMULPS       Z15, Z9, Z9
 	VMULPS       Z15, Z10, Z10
 	VMULPS       Z15, Z11, Z11
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add51
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -1181,7 +1180,7 @@ loop53:
 	ADDQ         BX, R12
 	DECQ         CX
 	JNZ          loop53
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -1195,7 +1194,7 @@ loop53:
 	VMULPS       Z15, Z10, Z10
 	VMULPS       Z15, Z11, Z11
 	VMULPS       Z15, Z12, Z12
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add54
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -1345,7 +1344,7 @@ loop56:
 	ADDQ         BX, R12
 	DECQ         CX
 	JNZ          loop56
-	VBROADCASTSS 88(DI), Z15
+	VBROADCASTSS 96(DI), Z15
 	VMULPS       Z15, Z0, Z0
 	VMULPS       Z15, Z1, Z1
 	VMULPS       Z15, Z2, Z2
@@ -1360,7 +1359,7 @@ loop56:
 	VMULPS       Z15, Z11, Z11
 	VMULPS       Z15, Z12, Z12
 	VMULPS       Z15, Z13, Z13
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add57
 	VMOVUPS      Z0, K1, (R13)
 	ADDQ         R15, R13
@@ -1462,7 +1461,7 @@ done2:
 TEXT ·sgemmPanel2AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), DI
 	MOVQ  $-1, CX
-	MOVQ  80(DI), AX
+	MOVQ  88(DI), AX
 	BZHIQ AX, CX, CX
 	KMOVW CX, K1
 	SHRQ  $0x10, CX
@@ -1482,8 +1481,7 @@ next59:
 	JZ      done60
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -1527,10 +1525,10 @@ loop75:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop75
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add76
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -1569,12 +1567,12 @@ loop78:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop78
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
 	VMULPS       Z30, Z3, Z3
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add79
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -1628,14 +1626,14 @@ loop81:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop81
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
 	VMULPS       Z30, Z3, Z3
 	VMULPS       Z30, Z4, Z4
 	VMULPS       Z30, Z5, Z5
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add82
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -1707,7 +1705,7 @@ loop84:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop84
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -1716,7 +1714,7 @@ loop84:
 	VMULPS       Z30, Z5, Z5
 	VMULPS       Z30, Z6, Z6
 	VMULPS       Z30, Z7, Z7
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add85
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -1803,7 +1801,7 @@ loop87:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop87
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -1814,7 +1812,7 @@ loop87:
 	VMULPS       Z30, Z7, Z7
 	VMULPS       Z30, Z8, Z8
 	VMULPS       Z30, Z9, Z9
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add88
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -1916,7 +1914,7 @@ loop90:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop90
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -1929,7 +1927,7 @@ loop90:
 	VMULPS       Z30, Z9, Z9
 	VMULPS       Z30, Z10, Z10
 	VMULPS       Z30, Z11, Z11
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add91
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -2049,7 +2047,7 @@ loop93:
 	ADDQ         BX, R10
 	DECQ         CX
 	JNZ          loop93
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -2064,7 +2062,7 @@ loop93:
 	VMULPS       Z30, Z11, Z11
 	VMULPS       Z30, Z12, Z12
 	VMULPS       Z30, Z13, Z13
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add94
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -2199,7 +2197,7 @@ loop96:
 	ADDQ         BX, R10
 	DECQ         CX
 	JNZ          loop96
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -2216,7 +2214,7 @@ loop96:
 	VMULPS       Z30, Z13, Z13
 	VMULPS       Z30, Z14, Z14
 	VMULPS       Z30, Z15, Z15
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add97
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -2366,7 +2364,7 @@ loop99:
 	ADDQ         BX, R10
 	DECQ         CX
 	JNZ          loop99
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -2385,7 +2383,7 @@ loop99:
 	VMULPS       Z30, Z15, Z15
 	VMULPS       Z30, Z16, Z16
 	VMULPS       Z30, Z17, Z17
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add100
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -2553,7 +2551,7 @@ loop102:
 	ADDQ         BX, R11
 	DECQ         CX
 	JNZ          loop102
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -2574,7 +2572,7 @@ loop102:
 	VMULPS       Z30, Z17, Z17
 	VMULPS       Z30, Z18, Z18
 	VMULPS       Z30, Z19, Z19
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add103
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -2757,7 +2755,7 @@ loop105:
 	ADDQ         BX, R11
 	DECQ         CX
 	JNZ          loop105
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -2780,7 +2778,7 @@ loop105:
 	VMULPS       Z30, Z19, Z19
 	VMULPS       Z30, Z20, Z20
 	VMULPS       Z30, Z21, Z21
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add106
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -2978,7 +2976,7 @@ loop108:
 	ADDQ         BX, R11
 	DECQ         CX
 	JNZ          loop108
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -3003,7 +3001,7 @@ loop108:
 	VMULPS       Z30, Z21, Z21
 	VMULPS       Z30, Z22, Z22
 	VMULPS       Z30, Z23, Z23
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add109
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -3219,7 +3217,7 @@ loop111:
 	ADDQ         BX, R12
 	DECQ         CX
 	JNZ          loop111
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -3246,7 +3244,7 @@ loop111:
 	VMULPS       Z30, Z23, Z23
 	VMULPS       Z30, Z24, Z24
 	VMULPS       Z30, Z25, Z25
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add112
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)
@@ -3477,7 +3475,7 @@ loop114:
 	ADDQ         BX, R12
 	DECQ         CX
 	JNZ          loop114
-	VBROADCASTSS 88(DI), Z30
+	VBROADCASTSS 96(DI), Z30
 	VMULPS       Z30, Z0, Z0
 	VMULPS       Z30, Z1, Z1
 	VMULPS       Z30, Z2, Z2
@@ -3506,7 +3504,7 @@ loop114:
 	VMULPS       Z30, Z25, Z25
 	VMULPS       Z30, Z26, Z26
 	VMULPS       Z30, Z27, Z27
-	CMPQ         96(DI), $0x00
+	CMPQ         104(DI), $0x00
 	JNE          add115
 	VMOVUPS      Z0, K1, (R13)
 	VMOVUPS      Z1, K2, 64(R13)

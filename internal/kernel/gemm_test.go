@@ -50,6 +50,9 @@ func checkGemm(t *testing.T, w *Workspace, r *rand.Rand, ta, tb bool, m, n, k in
 		br, bc = n, k
 	}
 	lda, ldb, ldc := ac+r.IntN(4), bc+r.IntN(4), n+r.IntN(4)
+	if ac%1024 == 0 {
+		lda = ac // a stride that the AVX-512 product packs
+	}
 	a, _ := matrix(r, ar, ac, lda, true)
 	b, _ := matrix(r, br, bc, ldb, true)
 	c0, _ := matrix(r, m, n, ldc, beta != 0)
@@ -131,6 +134,8 @@ func TestGemmRandom(t *testing.T) {
 	for _, ta := range bools {
 		for _, tb := range bools {
 			checkGemm(t, &w, r, ta, tb, 61, 70, 1100, 1)
+			checkGemm(t, &w, r, ta, tb, 40, 70, 2048, 1)
+			checkGemm(t, &w, r, ta, tb, 1024, 67, 40, 0)
 			checkGemm(t, &w, r, ta, tb, 1030, 33, 40, 0)
 			checkGemm(t, &w, r, ta, tb, 29, 1300, 24, 0)
 		}
@@ -186,7 +191,7 @@ func TestGemmAllocates(t *testing.T) {
 }
 
 func BenchmarkGemm(b *testing.B) {
-	shapes := [][3]int{{544, 288, 96}, {544, 384, 96}, {544, 96, 384}, {544, 96, 96}, {1576, 576, 192}, {1576, 768, 192}, {1576, 192, 768}, {197, 1536, 384}, {1024, 1024, 1024}}
+	shapes := [][3]int{{544, 288, 96}, {544, 384, 96}, {544, 96, 384}, {544, 96, 96}, {96, 288, 544}, {96, 384, 544}, {384, 96, 544}, {192, 768, 1576}, {768, 192, 1576}, {544, 256, 1024}, {544, 1024, 256}, {1576, 576, 192}, {1576, 768, 192}, {1576, 192, 768}, {197, 1536, 384}, {1024, 1024, 1024}}
 	for _, sh := range shapes {
 		for _, l := range []string{"NN", "NT", "TN"} {
 			benchGemm(b, l, sh[0], sh[1], sh[2], 1)

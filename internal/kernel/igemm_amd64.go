@@ -84,6 +84,7 @@ func igemmPanels(packed []int32, g *igemmArgs, a unsafe.Pointer, lda, words int,
 		m := min(sgemmMB, g.m-i0)
 		blocks := (m + mr - 1) / mr
 		p.mr = (m + blocks - 1) / blocks
+		p.block = p.mr * lda
 		for j := 0; j < g.n; j += 2 * v {
 			p.cols = min(2*v, g.n-j)
 			p.bs = 8 * v

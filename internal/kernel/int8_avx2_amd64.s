@@ -57,8 +57,7 @@ next3:
 	JZ      done4
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -84,7 +83,7 @@ loop11:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop11
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial14
 	VMOVUPS      Y0, (R13)
@@ -119,7 +118,7 @@ loop16:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop16
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial19
 	VMOVUPS      Y0, (R13)
@@ -162,7 +161,7 @@ loop21:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop21
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial24
 	VMOVUPS      Y0, (R13)
@@ -216,7 +215,7 @@ loop26:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop26
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial29
 	VMOVUPS      Y0, (R13)
@@ -278,7 +277,7 @@ loop31:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop31
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial34
 	VMOVUPS      Y0, (R13)
@@ -348,7 +347,7 @@ loop36:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop36
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x08
 	JNE          partial39
 	VMOVUPS      Y0, (R13)
@@ -427,8 +426,7 @@ next41:
 	JZ      done42
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -458,7 +456,7 @@ loop49:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop49
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial52
 	VMOVUPS      Y0, (R13)
@@ -503,7 +501,7 @@ loop54:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop54
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial57
 	VMOVUPS      Y0, (R13)
@@ -561,7 +559,7 @@ loop59:
 	ADDQ         BX, R8
 	DECQ         CX
 	JNZ          loop59
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial62
 	VMOVUPS      Y0, (R13)
@@ -635,7 +633,7 @@ loop64:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop64
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial67
 	VMOVUPS      Y0, (R13)
@@ -722,7 +720,7 @@ loop69:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop69
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial72
 	VMOVUPS      Y0, (R13)
@@ -822,7 +820,7 @@ loop74:
 	ADDQ         BX, R9
 	DECQ         CX
 	JNZ          loop74
-	MOVQ         80(DI), CX
+	MOVQ         88(DI), CX
 	CMPQ         CX, $0x10
 	JNE          partial77
 	VMOVUPS      Y0, (R13)

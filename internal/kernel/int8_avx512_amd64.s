@@ -9,7 +9,7 @@
 TEXT ·igemmPanel1AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), DI
 	MOVQ  $-1, CX
-	MOVQ  80(DI), AX
+	MOVQ  88(DI), AX
 	BZHIQ AX, CX, CX
 	KMOVW CX, K1
 	SHRQ  $0x10, CX
@@ -29,8 +29,7 @@ next1:
 	JZ      done2
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI
@@ -825,7 +824,7 @@ done2:
 TEXT ·igemmPanel2AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), DI
 	MOVQ  $-1, CX
-	MOVQ  80(DI), AX
+	MOVQ  88(DI), AX
 	BZHIQ AX, CX, CX
 	KMOVW CX, K1
 	SHRQ  $0x10, CX
@@ -845,8 +844,7 @@ next59:
 	JZ      done60
 	SUBQ    CX, 56(DI)
 	MOVQ    (DI), R8
-	MOVQ    CX, SI
-	IMULQ   AX, SI
+	MOVQ    80(DI), SI
 	ADDQ    R8, SI
 	MOVQ    SI, (DI)
 	MOVQ    24(DI), SI

@@ -20,6 +20,7 @@ const (
 	argM                // rows
 	argK                // length of the sums
 	argMR               // rows of one block
+	argBlock            // bytes from a block of op(A) to the next
 	argCols             // columns of the panel
 	argAlpha            // float32
 	argAcc              // not 0: add to C
@@ -92,8 +93,7 @@ func panel(m machine, op product, nv int) {
 	SUBQ(k, arg(argM))
 	// Pointers of the block; the next one is stored back at once.
 	MOVQ(arg(argA), bases[0])
-	MOVQ(k, b)
-	IMULQ(rs, b)
+	MOVQ(arg(argBlock), b)
 	ADDQ(bases[0], b)
 	MOVQ(b, arg(argA))
 	MOVQ(arg(argB), b)
