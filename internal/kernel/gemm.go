@@ -27,7 +27,9 @@ type gemmArgs struct {
 // stored. beta is 0 (the old C is never read) or 1. For k = 0 the product is 0.
 //
 // The error of each element is at most k·2^-23 times the sum of the magnitudes
-// of its products. The order of summation depends only on the shape.
+// of its products. The bits of an element depend only on its row of op(A), its
+// column of op(B), alpha and the old C: not on m, n, the layout or the strides, so
+// work may be split by rows or columns in any way.
 func (w *Workspace) Gemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
 	if m <= 0 || n <= 0 {
 		return

@@ -142,6 +142,33 @@ func TestGemmRandom(t *testing.T) {
 	}
 }
 
+// TestGemmRowsAreIndependent checks that the bits of a row do not depend on how
+// many rows or columns are computed with it.
+func TestGemmRowsAreIndependent(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	const m, n, k = 500, 70, 300
+	a, b := randoms(r, m*k, 1), randoms(r, n*k, 1)
+	for _, s := range sets() {
+		for _, tb := range bools {
+			ldb := n
+			if tb {
+				ldb = k
+			}
+			var w Workspace
+			all, some := make([]float32, m*n), make([]float32, m*n)
+			s.gemm(&w, &gemmArgs{false, tb, m, n, k, 1, 0, a, b, all, k, ldb, n})
+			for i := 0; i < m; i += 5 {
+				s.gemm(&w, &gemmArgs{false, tb, min(5, m-i), n - 3, k, 1, 0, a[i*k:], b, some[i*n:], k, ldb, n})
+			}
+			for i := range all {
+				if i%n < n-3 && all[i] != some[i] {
+					t.Fatalf("%s tb=%v: element %d is %v or %v", s.name, tb, i, all[i], some[i])
+				}
+			}
+		}
+	}
+}
+
 func TestGemmEdges(t *testing.T) {
 	var w Workspace
 	c := []float32{1, 2}
