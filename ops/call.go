@@ -105,9 +105,9 @@ func (c *call) given(i int) bool { return i < len(c.in) && c.in[i].have }
 // wanted reports whether output k is asked for.
 func (c *call) wanted(k int) bool { return k < len(c.Outputs) && c.Outputs[k] != nil }
 
-// arg gives input i; an absent one has have == false.
+// arg gives input i; an absent one, and any negative i, has have == false.
 func (c *call) arg(i int) *fact {
-	if i < len(c.in) {
+	if i >= 0 && i < len(c.in) {
 		return &c.in[i]
 	}
 	return &fact{}

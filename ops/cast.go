@@ -44,8 +44,9 @@ func contentCast(c *call, x []num) num {
 }
 
 // evalCast rounds floats half to even, truncates a float towards zero and
-// saturates it when it goes to an integer (NaN gives 0), and keeps the low bits
-// of integers. Strings hold decimal numbers.
+// saturates it when it goes to an integer of 8 bits or more (NaN gives 0), and
+// keeps the low bits of integers and of floats that go to 4 or 2 bits, as the
+// ONNX reference does. Strings hold decimal numbers.
 func evalCast(c *call) error {
 	x, to := c.t(0), c.out[0].elem
 	from := x.Elem
@@ -67,7 +68,12 @@ func evalCast(c *call) error {
 		v := floatsOf(x)
 		if !to.IsFloat() && to != ir.Bool {
 			for i := range v {
-				v[i] = saturate(to, math.Trunc(v[i]))
+				v[i] = math.Trunc(v[i])
+				if to.Bits() >= 8 {
+					v[i] = saturate(to, v[i])
+				} else {
+					v[i] = saturate(ir.Int32, v[i])
+				}
 			}
 			if to == ir.Int64 || to == ir.Uint64 {
 				return castWide(c, v)
