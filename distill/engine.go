@@ -1,0 +1,209 @@
+package distill
+
+import (
+	"fmt"
+
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/runtime"
+)
+
+// TapPair is where DGD compares one attention: queries and keys of student and
+// teacher, [images*windows, heads, tokens, channels] or without the heads. The
+// student's are taken after IRM and before the quantiser. The channels of
+// teacher and student may differ in number.
+type TapPair struct{ StudentQ, StudentK, TeacherQ, TeacherK *ir.Value }
+
+// engine computes the loss and its gradient for a batch. A batch is cut into
+// shards, whose gradients are summed in order.
+type engine struct {
+	student, teacher *ir.Graph
+	params           []*ir.Value
+	logits           [2][]*ir.Value // student's, teacher's
+	taps             []tap
+	opt              Options
+	plans            map[int]*plan // by images of a shard
+	workers          []*worker
+	total            [][]float32 // summed gradients
+}
+
+// tap is q or k of one attention.
+type tap struct{ s, t *ir.Value }
+
+// plan is student and teacher compiled for one shard size.
+type plan struct {
+	student, teacher *runtime.Program
+	classes          int
+	taps             []tapShape
+}
+
+// tapShape describes one tap: count matrices [tokens, d], each with weight w in
+// a batch of one image.
+type tapShape struct {
+	count, tokens, d, dT int
+	w                    float64
+}
+
+// worker is what one goroutine needs.
+type worker struct {
+	student, teacher map[int]*runtime.State
+	grads            [][]float32
+	loss             scratch
+	dgd              dgdScratch[float32]
+	rows             [3][][]float32
+}
+
+func newEngine(j *Job, params []Param, o Options) (*engine, error) {
+	e := &engine{student: j.Student, opt: o, plans: map[int]*plan{}}
+	for _, p := range params {
+		e.params = append(e.params, p.Value)
+	}
+	e.logits[0] = logitsOf(j.Student, j.StudentLogits)
+	if o.Loss.TeacherHard+o.Loss.Soft > 0 || o.DGD.on() {
+		if j.Teacher == nil {
+			return nil, fmt.Errorf("the loss needs a teacher, and none is given")
+		}
+		e.teacher = j.Teacher
+		e.logits[1] = logitsOf(j.Teacher, j.TeacherLogits)
+	}
+	for _, g := range []*ir.Graph{e.student, e.teacher} {
+		if g != nil && len(g.Inputs) != 1 {
+			return nil, fmt.Errorf("graph %s has %d inputs: training takes models with one, the image", ir.Quote(g.Name), len(g.Inputs))
+		}
+	}
+	if o.DGD.on() {
+		for i, t := range j.Taps {
+			if t.StudentQ == nil || t.StudentK == nil || t.TeacherQ == nil || t.TeacherK == nil {
+				return nil, fmt.Errorf("attention %d: DGD needs q and k of student and teacher", i)
+			}
+			e.taps = append(e.taps, tap{t.StudentQ, t.TeacherQ}, tap{t.StudentK, t.TeacherK})
+		}
+		if len(e.taps) == 0 {
+			return nil, fmt.Errorf("DGD is on, but no attention was recognised in the model: nothing to compare")
+		}
+	}
+	for range o.Threads {
+		w := &worker{student: map[int]*runtime.State{}, teacher: map[int]*runtime.State{}, grads: zeros(params)}
+		e.workers = append(e.workers, w)
+	}
+	e.total = zeros(params)
+	return e, nil
+}
+
+func logitsOf(g *ir.Graph, given []*ir.Value) []*ir.Value {
+	if len(given) > 0 {
+		return given
+	}
+	return g.Outputs
+}
+
+// plan compiles both graphs for shards of n images, once.
+func (e *engine) plan(n int) (*plan, error) {
+	if p := e.plans[n]; p != nil {
+		return p, nil
+	}
+	p := &plan{}
+	var taps [2][]*ir.Value
+	for _, t := range e.taps {
+		taps[0] = append(taps[0], t.s)
+		taps[1] = append(taps[1], t.t)
+	}
+	var err error
+	c := runtime.Config{Batch: n, Train: true, Params: e.params, Taps: notOutputs(e.student, e.logits[0], taps[0])}
+	if p.student, err = runtime.Compile(e.student, c); err != nil {
+		return nil, fmt.Errorf("student: %w", err)
+	}
+	if p.classes, err = classesOf(p.student, e.logits[0], n); err != nil {
+		return nil, fmt.Errorf("student: %w", err)
+	}
+	if e.teacher != nil {
+		c := runtime.Config{Batch: n, Taps: notOutputs(e.teacher, e.logits[1], taps[1])}
+		if p.teacher, err = runtime.Compile(e.teacher, c); err != nil {
+			return nil, fmt.Errorf("teacher: %w", err)
+		}
+		k, err := classesOf(p.teacher, e.logits[1], n)
+		if err != nil {
+			return nil, fmt.Errorf("teacher: %w", err)
+		}
+		if k != p.classes {
+			return nil, fmt.Errorf("the teacher has %d classes, the student %d", k, p.classes)
+		}
+	}
+	if err := p.measureTaps(e, n); err != nil {
+		return nil, err
+	}
+	e.plans[n] = p
+	return p, nil
+}
+
+// notOutputs lists the values that must be taps, each once.
+func notOutputs(g *ir.Graph, lists ...[]*ir.Value) []*ir.Value {
+	var out []*ir.Value
+	seen := map[*ir.Value]bool{}
+	for _, l := range lists {
+		for _, v := range l {
+			if !seen[v] && !g.IsOutput(v) {
+				seen[v] = true
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+// classesOf checks that every logit output is [n, classes].
+func classesOf(p *runtime.Program, logits []*ir.Value, n int) (int, error) {
+	classes := 0
+	if len(logits) == 0 {
+		return 0, fmt.Errorf("the graph has no output")
+	}
+	for _, v := range logits {
+		s := p.Shape(v)
+		if len(s) != 2 || s[0] != n || s[1] < 1 || p.Elem(v) != ir.Float32 {
+			return 0, &ir.Error{Tensor: v.Name, Msg: fmt.Sprintf("is %v%v for %d images: logits must be float32 [%d, classes]", p.Elem(v), s, n, n)}
+		}
+		if classes != 0 && s[1] != classes {
+			return 0, &ir.Error{Tensor: v.Name, Msg: fmt.Sprintf("has %d classes, another head has %d", s[1], classes)}
+		}
+		classes = s[1]
+	}
+	return classes, nil
+}
+
+// measureTaps fills p.taps. A matrix weighs Lambda · 1/(heads of all taps) ·
+// 1/(windows of an image), so that the sum is the mean over layers, heads and
+// {q, k}.
+func (p *plan) measureTaps(e *engine, n int) error {
+	heads := make([]int, len(e.taps))
+	all := 0
+	for i, t := range e.taps {
+		s, u := p.student.Shape(t.s), p.teacher.Shape(t.t)
+		count, tokens, d, h := matrices(s)
+		tCount, tTokens, dT, _ := matrices(u)
+		if count == 0 || count != tCount || tokens != tTokens || count%(n*h) != 0 {
+			return fmt.Errorf("DGD cannot compare student tensor %s %v with teacher tensor %s %v: want [images, heads, tokens, channels] with equal images, heads and tokens",
+				ir.Quote(t.s.Name), s, ir.Quote(t.t.Name), u)
+		}
+		p.taps = append(p.taps, tapShape{count: count, tokens: tokens, d: d, dT: dT})
+		heads[i] = h
+		all += h
+	}
+	for i := range p.taps {
+		windows := p.taps[i].count / (n * heads[i])
+		p.taps[i].w = e.opt.DGD.Lambda / float64(all*windows)
+	}
+	return nil
+}
+
+func matrices(s []int) (count, tokens, d, heads int) {
+	if len(s) < 3 {
+		return 0, 0, 0, 1
+	}
+	count, heads = 1, 1
+	for _, n := range s[:len(s)-2] {
+		count *= n
+	}
+	if len(s) > 3 {
+		heads = s[len(s)-3]
+	}
+	return count, s[len(s)-2], s[len(s)-1], heads
+}

@@ -1,0 +1,184 @@
+package distill
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/runtime"
+)
+
+// run computes the gradient of the batch's mean loss into e.total. The result is
+// the same for any number of workers: shards are cut by the batch alone, and each
+// adds its gradient to the total after the one before it has.
+func (e *engine) run(b *dataset.Batch) (Parts, error) {
+	n := len(b.Labels)
+	bounds := shardBounds(n, e.opt.Shards)
+	shards := len(bounds) - 1
+	for s := range shards {
+		if _, err := e.plan(bounds[s+1] - bounds[s]); err != nil {
+			return Parts{}, err
+		}
+	}
+	sums := make([]lossSums, shards)
+	errs := make([]error, shards)
+	added := make([]chan struct{}, shards+1)
+	for i := range added {
+		added[i] = make(chan struct{})
+	}
+	close(added[0])
+	tasks := make(chan int, shards)
+	for s := range shards {
+		tasks <- s
+	}
+	close(tasks)
+	var wg sync.WaitGroup
+	for _, w := range e.workers[:min(len(e.workers), shards)] {
+		wg.Go(func() {
+			for s := range tasks {
+				sums[s], errs[s] = w.shard(e, b, bounds[s], bounds[s+1])
+				<-added[s]
+				w.addTo(e.total, s == 0)
+				close(added[s+1])
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return Parts{}, err
+		}
+	}
+	return meanParts(sums, n), nil
+}
+
+// addTo moves the worker's gradient into the total and clears it.
+func (w *worker) addTo(total [][]float32, first bool) {
+	for i, g := range w.grads {
+		t := total[i][:len(g)]
+		if first {
+			copy(t, g)
+		} else {
+			for k, x := range g {
+				t[k] += x
+			}
+		}
+		clear(g)
+	}
+}
+
+func meanParts(sums []lossSums, n int) Parts {
+	var p Parts
+	labelled := 0
+	for _, s := range sums {
+		p.Total += s.total
+		p.Hard += s.hard
+		p.TeacherHard += s.teacherHard
+		p.Soft += s.soft
+		p.DGD += s.dgd
+		labelled += s.labelled
+	}
+	if labelled > 0 {
+		p.Hard /= float64(labelled)
+	}
+	p.TeacherHard /= float64(n)
+	p.Soft /= float64(n)
+	return p
+}
+
+// shard runs images lo to hi of the batch forward and backward; the gradient
+// goes to w.grads.
+func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, err error) {
+	n := hi - lo
+	p := e.plans[n]
+	per := len(b.X) / len(b.Labels)
+	x := b.X[lo*per : hi*per]
+	st, err := runOn(w.student, p.student, e.student, n, x)
+	if err != nil {
+		return sum, fmt.Errorf("student: %w", err)
+	}
+	var te *runtime.State
+	if e.teacher != nil {
+		if te, err = runOn(w.teacher, p.teacher, e.teacher, n, x); err != nil {
+			return sum, fmt.Errorf("teacher: %w", err)
+		}
+	}
+	weight := 1 / float64(len(b.Labels))
+	student, grad := e.logits[0], make([][]float32, len(e.logits[0]))
+	for h, v := range student {
+		if grad[h] = st.Seed(v); grad[h] == nil {
+			return sum, &ir.Error{Tensor: v.Name, Msg: "no trained parameter influences this output"}
+		}
+	}
+	for i := range n {
+		label := int(b.Labels[lo+i])
+		if label >= p.classes {
+			return sum, fmt.Errorf("label %d is out of range: the model has the classes 0 to %d", label, p.classes-1)
+		}
+		at := func(h []float32) []float32 { return h[i*p.classes : (i+1)*p.classes] }
+		for k := range w.rows {
+			w.rows[k] = w.rows[k][:0]
+		}
+		for h, v := range student {
+			w.rows[0] = append(w.rows[0], at(st.Value(v)))
+			w.rows[2] = append(w.rows[2], at(grad[h]))
+		}
+		if te != nil {
+			for _, v := range e.logits[1] {
+				row := at(te.Value(v))
+				w.rows[1] = append(w.rows[1], row)
+				sum.total += zeroOrNaN(row)
+			}
+		}
+		if label < 0 && e.opt.Loss.TeacherHard+e.opt.Loss.Soft == 0 {
+			return sum, fmt.Errorf("image %d of the batch has no label and the loss has no distillation: nothing to train on", lo+i)
+		}
+		logitLoss(*e.opt.Loss, w.rows[0], w.rows[1], label, weight, w.rows[2], &sum, &w.loss)
+	}
+	for i, t := range e.taps {
+		w.tapLoss(e.opt.DGD, p.taps[i], st.Value(t.s), te.Value(t.t), st.Seed(t.s), weight, &sum)
+	}
+	if !finite(sum.total) {
+		return sum, nil // the trainer reports it; a backward pass would tell nothing more
+	}
+	st.Backward(w.grads)
+	return sum, nil
+}
+
+// zeroOrNaN is 0 for finite numbers and NaN otherwise: an arg-max would hide it.
+func zeroOrNaN(x []float32) float64 {
+	var s float32
+	for _, v := range x {
+		s += v * 0
+	}
+	return float64(s)
+}
+
+func (w *worker) tapLoss(o DGD, s tapShape, x, y, seed []float32, weight float64, sum *lossSums) {
+	size, sizeT := s.tokens*s.d, s.tokens*s.dT
+	for k := range s.count {
+		var g []float32
+		if seed != nil {
+			g = seed[k*size : (k+1)*size]
+		}
+		l := dgdPair(o, x[k*size:(k+1)*size], y[k*sizeT:(k+1)*sizeT], s.tokens, s.d, s.dT, weight*s.w, g, &w.dgd)
+		sum.total += weight * s.w * l
+		sum.dgd += weight * s.w * l / o.Lambda
+	}
+}
+
+// runOn runs the worker's state of a program forward, made when first needed.
+func runOn(states map[int]*runtime.State, p *runtime.Program, g *ir.Graph, n int, x []float32) (*runtime.State, error) {
+	s := states[n]
+	if s == nil {
+		s = p.NewState()
+		states[n] = s
+	}
+	in := s.Input(g.Inputs[0])
+	if len(in) != len(x) {
+		return nil, fmt.Errorf("input %s takes %v for %d images, the data gives %d numbers", ir.Quote(g.Inputs[0].Name), p.Shape(g.Inputs[0]), n, len(x))
+	}
+	copy(in, x)
+	return s, s.Forward()
+}
