@@ -261,7 +261,7 @@ func (c *compiler) lower(n *ir.Node) error {
 	if build == nil && n.Domain == ir.Domain {
 		build = ownBuilder(n.Op)
 	}
-	if build != nil && floatOutputs(n) {
+	if build != nil && c.firstFloat(n) {
 		ok, err := build(c, n)
 		if err != nil || ok {
 			return err
@@ -270,15 +270,15 @@ func (c *compiler) lower(n *ir.Node) error {
 	return c.fallback(n)
 }
 
-// floatOutputs reports whether the node gives float32 only: the fast steps do
-// nothing else.
-func floatOutputs(n *ir.Node) bool {
-	for _, o := range n.Outputs {
-		if o != nil && o.Type.Elem != ir.Float32 {
+// firstFloat reports whether the first output is float32 and nothing reads the
+// others unless they are float32 too: the fast steps give nothing else.
+func (c *compiler) firstFloat(n *ir.Node) bool {
+	for i, o := range n.Outputs {
+		if o != nil && !isFloat(o) && (i == 0 || c.users(o) > 0 || c.kept(o)) {
 			return false
 		}
 	}
-	return true
+	return isFloat(n.Outputs[0])
 }
 
 func badParam(v *ir.Value, format string, args ...any) error {

@@ -198,6 +198,7 @@ var family = []struct {
 	}},
 	{name: "ReduceMean two", build: func(b *bench) *ir.Value { return b.op("ReduceMean", nil, b.act(-1, 1, 3, 4, 5), b.ints(0, 2)) }},
 	{name: "ReduceSum all", build: func(b *bench) *ir.Value { return b.op("ReduceSum", nil, b.act(-1, 1, 3, 4, 5)) }},
+	{name: "GlobalAveragePool", build: func(b *bench) *ir.Value { return b.op("GlobalAveragePool", nil, b.act(-1, 1, 2, 3, 4, 5)) }},
 	{name: "Where", build: func(b *bench) *ir.Value {
 		c := b.g.AddConst("cond", ir.Of([]bool{true, false, false, true}, 4))
 		return b.op("Where", nil, c, b.act(-1, 1, 3, 4), b.act(-1, 1, 3, 1))

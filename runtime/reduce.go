@@ -16,9 +16,8 @@ type reduce struct {
 
 func buildReduce(mean bool) builder {
 	return func(c *compiler, n *ir.Node) (bool, error) {
-		x := n.Inputs[0]
-		in := c.shape(x)
-		axes := []int(nil)
+		in := c.shape(n.Inputs[0])
+		var axes []int
 		if v := n.Input(1); v != nil {
 			var ok bool
 			if axes, ok = c.fixedInts(v); !ok {
@@ -33,23 +32,37 @@ func buildReduce(mean bool) builder {
 				axes = append(axes, i)
 			}
 		}
-		kept := append([]int(nil), in...)
-		for _, a := range axes {
-			kept[wrapAxis(a, len(in))] = 1
-		}
-		l := broadcastLayout(in, kept)
-		if len(l.dims) > maxRank || size(in) == 0 {
-			return false, nil
-		}
-		s := &reduce{x: c.value(x), y: c.value(n.Out()), l: l, scale: 1}
-		if mean {
-			s.scale = 1 / (float32(size(in)) / float32(size(kept)))
-		}
-		s.in, s.out, s.dx.id = []int{s.x}, []int{s.y}, s.x
-		s.base.dx = []*grad{&s.dx}
-		c.emit(n, s)
-		return true, nil
+		return c.addReduce(n, axes, mean)
 	}
+}
+
+// buildGlobalPool is the mean over all axes but the first two.
+func buildGlobalPool(c *compiler, n *ir.Node) (bool, error) {
+	var axes []int
+	for i := 2; i < len(c.shape(n.Inputs[0])); i++ {
+		axes = append(axes, i)
+	}
+	return c.addReduce(n, axes, true)
+}
+
+func (c *compiler) addReduce(n *ir.Node, axes []int, mean bool) (bool, error) {
+	in := c.shape(n.Inputs[0])
+	kept := append([]int(nil), in...)
+	for _, a := range axes {
+		kept[wrapAxis(a, len(in))] = 1
+	}
+	l := broadcastLayout(in, kept)
+	if len(l.dims) > maxRank || size(in) == 0 || !isFloat(n.Inputs[0]) {
+		return false, nil
+	}
+	s := &reduce{x: c.value(n.Inputs[0]), y: c.value(n.Out()), l: l, scale: 1}
+	if mean {
+		s.scale = 1 / (float32(size(in)) / float32(size(kept)))
+	}
+	s.in, s.out, s.dx.id = []int{s.x}, []int{s.y}, s.x
+	s.base.dx = []*grad{&s.dx}
+	c.emit(n, s)
+	return true, nil
 }
 
 func (s *reduce) forward(st *State) error {

@@ -15,6 +15,7 @@ type moves struct {
 	fill  float32 // written first where the parts do not cover the outputs
 	fills bool
 	dxs   []grad // by distinct source
+	whole []bool // the parts read every element of the source once
 }
 
 // move is one block: from value src to value dst, and back for the gradient.
@@ -37,14 +38,14 @@ func (s *moves) forward(st *State) error {
 
 func (s *moves) backward(st *State) {
 	for i := range s.dxs {
-		if d := &s.dxs[i]; d.want && !d.acc {
+		if d := &s.dxs[i]; d.want && !d.acc && !s.whole[i] {
 			clear(st.g[d.id])
 		}
 	}
 	for i := range s.parts {
 		m := &s.parts[i]
-		if s.dxs[m.sourceGrad].want {
-			m.dx.run(st.g[m.src], st.g[m.dst], true)
+		if d := &s.dxs[m.sourceGrad]; d.want {
+			m.dx.run(st.g[m.src], st.g[m.dst], d.acc || !s.whole[m.sourceGrad])
 		}
 	}
 }
@@ -84,6 +85,14 @@ func (c *compiler) addMoves(n *ir.Node, blocks []block, fill float32, fills bool
 	}
 	for i := range s.dxs {
 		s.dx = append(s.dx, &s.dxs[i])
+		read, once := 0, true
+		for _, m := range s.parts {
+			if m.sourceGrad == i {
+				read += size(m.dx.l.dims)
+				once = once && !m.dx.repeats
+			}
+		}
+		s.whole = append(s.whole, once && read == c.p.values[s.dxs[i].id].n)
 	}
 	c.emit(n, s)
 	return true, nil
@@ -94,19 +103,16 @@ func buildView(c *compiler, n *ir.Node) (bool, error) {
 	if !isFloat(n.Inputs[0]) || size(c.shape(n.Inputs[0])) != size(c.shape(n.Out())) {
 		return false, nil
 	}
-	for _, o := range n.Outputs[1:] {
-		if o != nil && (c.users(o) > 0 || c.kept(o)) {
-			return false, nil
-		}
-	}
 	c.view(n.Out(), n.Inputs[0], 0)
 	return true, nil
 }
 
-// buildDropout is the identity, as in inference.
+// buildDropout is the identity: in inference, or where nothing is dropped.
 func buildDropout(c *compiler, n *ir.Node) (bool, error) {
 	if v := n.Input(2); v != nil {
-		if t := c.fixed(v); t == nil || t.Float(0) != 0 {
+		ratio, ok := c.fixedScalar(n.Input(1))
+		training := c.fixed(v)
+		if (training == nil || training.Float(0) != 0) && !(ok && ratio == 0) {
 			return false, nil
 		}
 	}
