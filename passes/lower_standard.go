@@ -1,0 +1,221 @@
+package passes
+
+import (
+	"math"
+
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/ops"
+)
+
+// LowerConv writes quantised convolutions with standard operators.
+var LowerConv = Pass{
+	Name: "lower-conv",
+	Doc: `write quantised weights, and 8-bit inputs of Conv, with QuantizeLinear and DequantizeLinear
+
+A FakeQuant of a constant becomes its int8 codes behind a DequantizeLinear. An
+8-bit FakeQuant in front of a Conv becomes QuantizeLinear and DequantizeLinear.`,
+	Run: lowerConv,
+}
+
+func lowerConv(g *ir.Graph, r *Report) (bool, error) {
+	if _, err := ops.Infer(g); err != nil {
+		return false, err
+	}
+	changed := false
+	for n := range g.Nodes() {
+		if !n.IsOwn("FakeQuant") {
+			continue
+		}
+		s, err := quantOf(n.Out())
+		if err != nil {
+			return changed, err
+		}
+		switch {
+		case s == nil:
+		case n.Inputs[0].IsConst() && s.signed && s.zeroPoint == nil:
+			dequantWeight(g, r, s)
+			changed = true
+		case s.bits == 8 && s.axis < 0 && readByConv(n.Out()):
+			if err := quantDequant(g, r, s); err != nil {
+				return changed, err
+			}
+			changed = true
+		}
+	}
+	return changed, nil
+}
+
+func readByConv(v *ir.Value) bool {
+	for _, u := range v.Uses() {
+		if !u.Node.Is("Conv") {
+			return false
+		}
+	}
+	return len(v.Uses()) > 0
+}
+
+// dequantWeight puts int8 codes and a DequantizeLinear in the place of the
+// FakeQuant of a weight.
+func dequantWeight(g *ir.Graph, r *Report, s *quantSettings) {
+	n := s.node
+	w := n.Inputs[0]
+	attrs := ir.Attrs{}
+	if s.axis >= 0 {
+		attrs["axis"] = int64(s.axis)
+	}
+	codes := g.AddConst(w.Name+"_codes", ir.Of(s.codes(w.Const), w.Const.Shape...))
+	replaceNode(g, r, n, "DequantizeLinear", attrs, "weights", codes, n.Inputs[1])
+}
+
+func replaceNode(g *ir.Graph, r *Report, n *ir.Node, op string, attrs ir.Attrs, counter string, in ...*ir.Value) *ir.Node {
+	k := g.InsertBefore(n, "", op, attrs, in, n.Out().Name)
+	k.Out().Type = n.Out().Type
+	r.inherit(k, n)
+	substitute(g, n.Out(), k.Out())
+	g.Remove(n)
+	r.Count(counter, 1)
+	return k
+}
+
+// quantDequant puts QuantizeLinear and DequantizeLinear in the place of an
+// 8-bit FakeQuant: codes of i8 when signed, u8 when not.
+func quantDequant(g *ir.Graph, r *Report, s *quantSettings) error {
+	if _, ok := s.offset(); !ok {
+		return zeroPointError(s)
+	}
+	n := s.node
+	z := 0
+	if s.zeroPoint != nil {
+		z = s.zeroPoint[0]
+	}
+	zero := ir.Scalar(uint8(z))
+	elem := ir.Uint8
+	if s.signed {
+		zero, elem = ir.Scalar(int8(z)), ir.Int8
+	}
+	scale, zp := scalarScale(g, s), g.AddConst(n.Inputs[1].Name+"_zero_point", zero)
+	q := g.InsertBefore(n, "", "QuantizeLinear", nil, []*ir.Value{n.Inputs[0], scale, zp}, n.Out().Name+".codes")
+	q.Out().Type = ir.Type{Elem: elem, Shape: n.Out().Type.Shape, Ranked: n.Out().Type.Ranked}
+	r.inherit(q, n)
+	replaceNode(g, r, n, "DequantizeLinear", nil, "inputs", q.Out(), scale, zp)
+	return nil
+}
+
+// LowerFakeQuant spells out the FakeQuant nodes that no packed operator took.
+var LowerFakeQuant = Pass{
+	Name: "lower-fakequant",
+	Doc: `spell out the remaining FakeQuant nodes with standard operators
+
+Div, Round, Add, Max, Min, Sub, Mul: q = clip(round(x/scale) + zp, Qn, Qp) and
+y = (q - zp)*scale, exactly as FakeQuant computes it.`,
+	Run: lowerFakeQuant,
+}
+
+func lowerFakeQuant(g *ir.Graph, r *Report) (bool, error) {
+	if _, err := ops.Infer(g); err != nil {
+		return false, err
+	}
+	changed := false
+	for n := range g.Nodes() {
+		if !n.IsOwn("FakeQuant") {
+			continue
+		}
+		s, err := quantOf(n.Out())
+		if err != nil {
+			return changed, err
+		}
+		if s == nil || s.axis >= 0 && n.Inputs[0].Type.Rank() < 0 {
+			r.Note(n, "FakeQuant stays: its scale is computed or the rank is not known")
+			continue
+		}
+		spellQuant(g, r, s)
+		changed = true
+	}
+	return changed, nil
+}
+
+func spellQuant(g *ir.Graph, r *Report, s *quantSettings) {
+	n := s.node
+	x, t := n.Inputs[0], n.Out().Type
+	name := n.Out().Name
+	// a constant of one element a group, shaped to broadcast against x
+	perGroup := func(v *ir.Value, data []float32) *ir.Value {
+		if s.axis < 0 {
+			if len(v.Const.Shape) == 0 && &v.Const.F32()[0] == &data[0] {
+				return v
+			}
+			return g.AddConst(v.Name, ir.Scalar(data[0]))
+		}
+		shape := make([]int, x.Type.Rank()-s.axis)
+		for i := range shape {
+			shape[i] = 1
+		}
+		shape[0] = len(data)
+		return g.AddConst(v.Name, ir.Of(append([]float32(nil), data...), shape...))
+	}
+	scale := perGroup(n.Inputs[1], s.scale)
+	step := func(op, suffix string, in ...*ir.Value) *ir.Value {
+		k := g.InsertBefore(n, "", op, nil, in, name+suffix)
+		k.Out().Type = t
+		r.inherit(k, n).Role = ir.Role{Block: -1}
+		k.Name = n.Name + suffix
+		return k.Out()
+	}
+	lo, hi := s.bounds()
+	v := step("Round", ".round", step("Div", ".div", x, scale))
+	var zp *ir.Value
+	if s.zeroPoint != nil {
+		z := make([]float32, len(s.zeroPoint))
+		for i, x := range s.zeroPoint {
+			z[i] = float32(x)
+		}
+		zp = perGroup(n.Inputs[2], z)
+		v = step("Add", ".shift", v, zp)
+	}
+	v = step("Max", ".max", v, g.AddConst(name+".qn", ir.Scalar(float32(lo))))
+	v = step("Min", ".min", v, g.AddConst(name+".qp", ir.Scalar(float32(hi))))
+	if zp != nil {
+		v = step("Sub", ".unshift", v, zp)
+	}
+	replaceNode(g, r, n, "Mul", nil, "spelled out", v, scale).Role = ir.Role{Block: -1}
+}
+
+// LowerGelu writes Gelu with operators that older opsets have.
+var LowerGelu = Pass{
+	Name: "lower-gelu",
+	Doc:  "write Gelu as Div, Erf, Add, Mul, Mul (or its tanh form), which opset 18 has",
+	Run: func(g *ir.Graph, r *Report) (bool, error) {
+		changed := false
+		for n := range g.Nodes() {
+			if n.Is("Gelu") {
+				spellGelu(g, r, n)
+				changed = true
+			}
+		}
+		return changed, nil
+	},
+}
+
+func spellGelu(g *ir.Graph, r *Report, n *ir.Node) {
+	x, name := n.Inputs[0], n.Out().Name
+	step := func(op, suffix string, in ...*ir.Value) *ir.Value {
+		k := g.InsertBefore(n, "", op, nil, in, name+suffix)
+		k.Out().Type = n.Out().Type
+		r.inherit(k, n).Role = ir.Role{Block: -1}
+		if n.Name != "" {
+			k.Name = n.Name + suffix
+		}
+		return k.Out()
+	}
+	c := func(suffix string, v float64) *ir.Value { return g.AddConst(name+suffix, ir.Scalar(float32(v))) }
+	var inner *ir.Value
+	if n.Attrs.Str("approximate", "none") == "tanh" {
+		cube := step("Mul", ".cube", step("Mul", ".square", x, x), x)
+		arg := step("Add", ".poly", x, step("Mul", ".cubic", cube, c(".c3", 0.044715)))
+		inner = step("Tanh", ".tanh", step("Mul", ".arg", arg, c(".c1", math.Sqrt(2/math.Pi))))
+	} else {
+		inner = step("Erf", ".erf", step("Div", ".div", x, c(".sqrt2", math.Sqrt2)))
+	}
+	p := step("Mul", ".product", x, step("Add", ".plus1", inner, c(".one", 1)))
+	replaceNode(g, r, n, "Mul", nil, "spelled out", p, c(".half", 0.5))
+}

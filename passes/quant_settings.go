@@ -1,0 +1,103 @@
+package passes
+
+import (
+	"math"
+
+	"github.com/qvitc/qvitc/ir"
+)
+
+// quantSettings are what a FakeQuant node says, with its constants read.
+type quantSettings struct {
+	node      *ir.Node
+	bits      int
+	signed    bool
+	axis      int // -1: one scale
+	scale     []float32
+	zeroPoint []int // rounded; nil: all zero
+}
+
+// quantOf reads the FakeQuant that makes v; nil when it is made otherwise or
+// its scale is not a constant. A scale that is not calibrated is an error.
+func quantOf(v *ir.Value) (*quantSettings, error) {
+	if !quantised(v) {
+		return nil, nil
+	}
+	n := v.Def
+	if !n.Inputs[1].IsConst() || n.Input(2) != nil && !n.Input(2).IsConst() {
+		return nil, nil
+	}
+	s := &quantSettings{node: n, bits: n.Attrs.Int("bits", 0), signed: n.Attrs.Int("signed", 1) != 0, axis: -1, scale: n.Inputs[1].Const.F32()}
+	if n.Attrs.Has("axis") {
+		s.axis = axisAttr(n, "axis", 0, n.Inputs[0].Type.Rank())
+	}
+	for _, a := range s.scale {
+		if !(a > 0) || math.IsInf(float64(a), 0) {
+			e := n.Errorf("scale %v: not calibrated", a)
+			e.Tensor, e.Hint = n.Inputs[1].Name, "calibrate the graph before lowering it"
+			return nil, e
+		}
+	}
+	if z := n.Input(2); z != nil {
+		for _, x := range z.Const.F32() {
+			s.zeroPoint = append(s.zeroPoint, int(math.RoundToEven(float64(x))))
+		}
+	}
+	return s, nil
+}
+
+// bounds are the smallest and largest code, Qn and Qp.
+func (s *quantSettings) bounds() (int, int) {
+	if s.signed {
+		return -1 << (s.bits - 1), 1<<(s.bits-1) - 1
+	}
+	return 0, 1<<s.bits - 1
+}
+
+// offset is the zero point of the unsigned code u = q - Qn when it is the same
+// for all groups and fits the code; ok is false otherwise.
+func (s *quantSettings) offset() (uint8, bool) {
+	lo, hi := s.bounds()
+	z := 0
+	if len(s.zeroPoint) > 0 {
+		z = s.zeroPoint[0]
+		for _, x := range s.zeroPoint[1:] {
+			if x != z {
+				return 0, false
+			}
+		}
+	}
+	if z < lo || z > hi {
+		return 0, false
+	}
+	return uint8(z - lo), true
+}
+
+// codes quantises a constant tensor: one code an element, as int8 (signed) or
+// as its value less nothing (unsigned codes above 127 do not fit: 8-bit weights
+// are signed).
+func (s *quantSettings) codes(t *ir.Tensor) []int8 {
+	lo, hi := s.bounds()
+	out := make([]int8, t.Len())
+	inner := 1
+	groups := 1
+	if s.axis >= 0 {
+		groups = t.Shape[s.axis]
+		for _, d := range t.Shape[s.axis+1:] {
+			inner *= d
+		}
+	}
+	src := t.F32()
+	for i, x := range src {
+		g := 0
+		if s.axis >= 0 {
+			g = i / inner % groups
+		}
+		z := 0
+		if s.zeroPoint != nil {
+			z = s.zeroPoint[g]
+		}
+		q := math.RoundToEven(float64(x/s.scale[g])) + float64(z)
+		out[i] = int8(min(max(q, float64(lo)), float64(hi)))
+	}
+	return out
+}
