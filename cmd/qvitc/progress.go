@@ -50,6 +50,17 @@ func (p *progress) at(done int, note string) {
 	}
 }
 
+// of sets the total where it is known only later.
+func (p *progress) of(total int) {
+	if p.total == total {
+		return
+	}
+	p.total = total
+	if p.bar != nil {
+		p.bar.ChangeMax(total)
+	}
+}
+
 func (p *progress) done() {
 	if p.bar != nil {
 		_ = p.bar.Finish()

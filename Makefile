@@ -1,0 +1,18 @@
+# Longer suites than `go test ./...`; see CONTRIBUTING.md.
+.PHONY: test ci interop fuzz ablation kill
+
+test:
+	go test ./...
+
+ci:
+	bash .ci/run
+
+interop:
+	bash interop/run.sh
+
+fuzz:
+	go test -fuzz FuzzParse -fuzztime 60s ./ir
+	go test -fuzz FuzzReadModel -fuzztime 60s ./onnxio
+	go test -fuzz FuzzTensor -fuzztime 60s ./onnxio
+	go test -fuzz FuzzImage -fuzztime 60s ./dataset
+	go test -fuzz FuzzCheckpoint -fuzztime 60s ./distill

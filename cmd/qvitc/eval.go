@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/distill"
+	"github.com/qvitc/qvitc/internal/atomicfile"
+	"github.com/qvitc/qvitc/ir"
+	"github.com/spf13/cobra"
+)
+
+type evalFlags struct {
+	data     dataFlags
+	baseline string
+	split    string
+	dump     string
+}
+
+func (a *app) evalCmd() *cobra.Command {
+	o := &evalFlags{}
+	c := &cobra.Command{
+		Use:     "eval MODEL.onnx",
+		Short:   "Measure top-1, and agreement with a float model, on images",
+		Example: "  qvitc eval deit.w4a4.onnx --data imgs/ --baseline deit.onnx",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.eval(c.Context(), args[0], o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.baseline, "baseline", "", "float model to compare with on the same images and preprocessing")
+	f.StringVar(&o.split, "split", "", "train, eval or all (default: eval, or all of a set without a part of its own to evaluate on)")
+	f.StringVar(&o.dump, "dump", "", "write inputs, logits and labels to this .npz file")
+	o.data.add(c)
+	return c
+}
+
+// measured is what eval --json prints.
+type measured struct {
+	Model        string   `json:"model"`
+	Images       int      `json:"images"`
+	Labelled     bool     `json:"labelled"`
+	Top1         float64  `json:"top1"`
+	Top5         float64  `json:"top5"`
+	Interval     float64  `json:"interval95"` // half width of the 95 % interval of top1
+	Baseline     string   `json:"baseline,omitempty"`
+	Top1Baseline *float64 `json:"top1_baseline,omitempty"`
+	Agreement    *float64 `json:"agreement"` // null without a baseline
+	Preprocess   string   `json:"preprocess"`
+}
+
+func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
+	m, err := a.loadAny(path)
+	if err != nil {
+		return err
+	}
+	im, err := o.data.open(ctx, m, m.graph.Meta["qvitc.preprocess"])
+	if err != nil {
+		return err
+	}
+	defer im.set.Close()
+	n, err := classes(path, m.graph)
+	if err != nil {
+		return err
+	}
+	split, err := o.pick(im, n)
+	if err != nil {
+		return err
+	}
+	if o.dump != "" {
+		if err := checkOutput(path, o.dump); err != nil {
+			return err
+		}
+	}
+	e, err := a.evaluate(ctx, "eval", m.graph, split, im)
+	if err != nil {
+		return err
+	}
+	r := measured{Model: path, Images: e.Images, Labelled: split.Labelled(), Top1: e.Top1, Top5: e.Top5, Preprocess: im.prep.String(),
+		Interval: 1.96 * math.Sqrt(e.Top1*(1-e.Top1)/float64(max(1, e.Labelled)))}
+	if o.baseline != "" {
+		b, err := a.loadAny(o.baseline)
+		if err != nil {
+			return err
+		}
+		be, err := a.evaluate(ctx, "baseline", b.graph, split, im)
+		if err != nil {
+			return err
+		}
+		same := agreement(be, e)
+		r.Baseline, r.Top1Baseline, r.Agreement = o.baseline, &be.Top1, &same
+	}
+	if o.dump != "" {
+		if err := a.dump(ctx, o.dump, split, im, e); err != nil {
+			return err
+		}
+	}
+	if note := im.skippedNote(); note != "" {
+		a.note("note: %s", note)
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	return r.print(a.out)
+}
+
+// pick chooses the images to measure on.
+func (o *evalFlags) pick(im *images, classes int) (*dataset.Split, error) {
+	name := o.split
+	if name == "" {
+		name = dataset.Eval
+		if im.set.HeldOut {
+			name = dataset.All
+		}
+	}
+	s, err := im.set.Split(name)
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	if o.data.limit > 0 {
+		s = s.Take(o.data.limit, 0)
+	}
+	return s, fail(exitUsage, s.CheckLabels(classes))
+}
+
+func (r *measured) print(w io.Writer) error {
+	fmt.Fprintf(w, "preprocessing  %s\n", r.Preprocess)
+	if r.Labelled {
+		fmt.Fprintf(w, "top-1          %.2f %% ±%.2f, top-5 %.2f %%, %d images\n", 100*r.Top1, 100*r.Interval, 100*r.Top5, r.Images)
+	} else {
+		fmt.Fprintf(w, "top-1          no labels, %d images\n", r.Images)
+	}
+	if r.Agreement != nil {
+		if r.Labelled {
+			fmt.Fprintf(w, "baseline       %.2f %%  %s (%+.2f)\n", 100**r.Top1Baseline, r.Baseline, 100*(r.Top1-*r.Top1Baseline))
+		}
+		fmt.Fprintf(w, "agreement      %.2f %%\n", 100**r.Agreement)
+	}
+	return nil
+}
+
+// dump writes what an outside check needs: inputs as the model sees them, our
+// logits, and the labels.
+func (a *app) dump(ctx context.Context, path string, split *dataset.Split, im *images, e *distill.Evaluation) error {
+	l, err := dataset.NewLoader(split, im.prep, im.shape, dataset.LoaderOptions{Context: ctx, Batch: split.Len()})
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	b, err := l.Batch(0, 0)
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	n := len(b.Labels)
+	arrays := []namedTensor{
+		{"inputs", ir.Of(b.X, n, im.shape.C, im.shape.H, im.shape.W)},
+		{"logits", ir.Of(e.Logits, n, e.Classes)},
+		{"labels", ir.Of(b.Labels, n)},
+	}
+	return fail(exitIO, atomicfile.WriteFile(path, func(w io.Writer) error { return writeNPZ(w, arrays) }))
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/onnxio"
+	"github.com/qvitc/qvitc/passes"
+	"github.com/qvitc/qvitc/runtime"
+	"github.com/spf13/cobra"
+)
+
+type runFlags struct {
+	data   dataFlags
+	inputs []string
+	top    int
+	labels string
+}
+
+func (a *app) runCmd() *cobra.Command {
+	o := &runFlags{}
+	c := &cobra.Command{
+		Use:   "run MODEL.onnx --input FILE",
+		Short: "Run a model on an image or a tensor",
+		Long: `run executes a float or packed model on an image, or on tensors from .npy, .npz
+(arrays named like the inputs) or ONNX TensorProto .pb files, and prints the best
+classes of each row. --json prints every output in full.`,
+		Example: "  qvitc run deit.w4a4.onnx --input cat.png\n  qvitc run deit.onnx --input input_0.pb --json",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.runModel(c.Context(), args[0], o) },
+	}
+	f := c.Flags()
+	f.StringArrayVarP(&o.inputs, "input", "i", nil, "image, .npy, .npz or .pb; for several inputs NAME=FILE each")
+	f.IntVar(&o.top, "top", 5, "classes to print for each row")
+	f.StringVar(&o.labels, "labels", "", "file with one class name a line")
+	o.data.add(c)
+	return c
+}
+
+func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
+	if len(o.inputs) == 0 {
+		return failf(exitUsage, "--input takes an image, .npy, .npz or .pb", "no input: --input is missing")
+	}
+	m, err := readModel(path)
+	if err != nil {
+		return err
+	}
+	in := map[string]*ir.Tensor{}
+	for _, s := range o.inputs {
+		if err := o.read(m, s, in); err != nil {
+			return err
+		}
+	}
+	session, err := runtime.NewSession(m.graph, runtime.Options{Threads: a.threads})
+	if err != nil {
+		return fail(exitUnsupported, err)
+	}
+	out, err := session.Run(ctx, in)
+	if err != nil {
+		return fail(exitUnsupported, fmt.Errorf("%s: %w", path, err))
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"outputs": jsonOutputs(m.graph, out)})
+	}
+	return a.printTop(m.graph, out, o)
+}
+
+// read adds the tensors of one --input to in.
+func (o *runFlags) read(m *model, arg string, in map[string]*ir.Tensor) error {
+	name, file := "", arg
+	if n, f, ok := strings.Cut(arg, "="); ok && m.graph.Value(n) != nil {
+		name, file = n, f
+	}
+	if name == "" && len(m.graph.Inputs) > 0 {
+		name = m.graph.Inputs[0].Name
+		for _, v := range m.graph.Inputs {
+			if in[v.Name] == nil {
+				name = v.Name
+				break
+			}
+		}
+	}
+	switch strings.ToLower(filepath.Ext(file)) {
+	case ".pb":
+		t, n, err := onnxio.ReadTensor(file)
+		if err != nil {
+			return fail(exitIO, err)
+		}
+		if v := m.graph.Value(n); v != nil && slices.Contains(m.graph.Inputs, v) && !strings.Contains(arg, "=") {
+			name = n
+		}
+		in[name] = t
+		return nil
+	case ".npy", ".npz":
+		return readArrays(m, file, name, in)
+	}
+	return o.readImage(m, file, name, in)
+}
+
+// readArrays takes the arrays named like inputs; a single array of another
+// name goes to the input given.
+func readArrays(m *model, file, name string, in map[string]*ir.Tensor) error {
+	arrays, err := dataset.ReadArrays(file)
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	used := 0
+	for _, a := range arrays {
+		to := a.Name
+		if v := m.graph.Value(to); v == nil || !slices.Contains(m.graph.Inputs, v) {
+			if len(arrays) > 1 {
+				continue
+			}
+			to = name
+		}
+		t := ir.Of(a.Floats, a.Shape...)
+		if a.Floats == nil {
+			t = ir.Of(a.Ints, a.Shape...)
+		}
+		in[to] = t
+		used++
+	}
+	if used == 0 {
+		return failf(exitUsage, "name the arrays like the inputs", "%s: no array is called like an input of the model", file)
+	}
+	return nil
+}
+
+func (o *runFlags) readImage(m *model, file, name string, in map[string]*ir.Tensor) error {
+	shape, err := imageShape(m.path, m.graph)
+	if err != nil {
+		return err
+	}
+	text := o.data.preprocess
+	if text == "" {
+		text = m.graph.Meta["qvitc.preprocess"]
+	}
+	if text == "" {
+		return failf(exitUsage, "for example --preprocess imagenet, or \"mean=0.5 std=0.5 resize=256 crop=224\"", "%s does not say how images are preprocessed: --preprocess is missing", m.path)
+	}
+	prep, err := dataset.Resolve(text, nil, shape)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	img, _, err := dataset.DecodeImage(b)
+	if err != nil {
+		return fail(exitIO, fmt.Errorf("%s: %w", file, err))
+	}
+	x, err := prep.Apply(img, shape)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	in[name] = ir.Of(x, 1, shape.C, shape.H, shape.W)
+	return nil
+}
+
+// loadAny reads a float or a packed model ready to be evaluated: Clean runs on
+// graphs of standard operators, packed graphs are taken as they are.
+func (a *app) loadAny(path string) (*model, error) {
+	m, err := readModel(path)
+	if err != nil {
+		return nil, err
+	}
+	for n := range m.graph.Nodes() {
+		if n.Domain == ir.Domain {
+			return m, nil
+		}
+	}
+	_, err = a.driver(passFlags{}, "").Run(m.graph, passes.Clean)
+	return m, fail(exitUnsupported, err)
+}
+
+type jsonTensor struct {
+	Shape []int `json:"shape"`
+	Data  []any `json:"data"`
+}
+
+func jsonOutputs(g *ir.Graph, out map[string]*ir.Tensor) map[string]jsonTensor {
+	res := map[string]jsonTensor{}
+	for _, v := range g.Outputs {
+		t := out[v.Name]
+		j := jsonTensor{Shape: append([]int{}, t.Shape...), Data: make([]any, t.Len())}
+		for i := range j.Data {
+			switch {
+			case t.Elem == ir.String:
+				j.Data[i] = ir.Data[string](t)[i]
+			case t.Elem == ir.Float32 && !finite(t.Float(i)), t.Elem == ir.Float64 && !finite(t.Float(i)):
+				j.Data[i] = fmt.Sprint(t.Float(i)) // JSON has no NaN
+			case t.Elem == ir.Float32:
+				j.Data[i] = t.F32()[i]
+			case t.Elem.IsFloat():
+				j.Data[i] = t.Float(i)
+			default:
+				j.Data[i] = t.Int(i)
+			}
+		}
+		res[v.Name] = j
+	}
+	return res
+}
+
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
+// printTop prints the best classes of each row of each float output.
+func (a *app) printTop(g *ir.Graph, out map[string]*ir.Tensor, o *runFlags) error {
+	names, err := o.names()
+	if err != nil {
+		return err
+	}
+	for _, v := range g.Outputs {
+		t := out[v.Name]
+		fmt.Fprintf(a.out, "%s %v\n", v.Name, t.Type())
+		if t.Elem != ir.Float32 || len(t.Shape) != 2 {
+			continue
+		}
+		width := t.Shape[1]
+		for r := range t.Shape[0] {
+			row := t.F32()[r*width : (r+1)*width]
+			p := softmax(row)
+			order := make([]int, width)
+			for i := range order {
+				order[i] = i
+			}
+			slices.SortStableFunc(order, func(i, j int) int {
+				switch {
+				case row[i] > row[j]:
+					return -1
+				case row[i] < row[j]:
+					return 1
+				}
+				return 0
+			})
+			for _, c := range order[:min(o.top, width)] {
+				name := ""
+				if c < len(names) {
+					name = "  " + names[c]
+				}
+				fmt.Fprintf(a.out, "  row %d  class %d  %.1f %%  logit %.4f%s\n", r, c, 100*p[c], row[c], name)
+			}
+		}
+	}
+	return nil
+}
+
+func (o *runFlags) names() ([]string, error) {
+	if o.labels == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(o.labels)
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	var names []string
+	s := bufio.NewScanner(bytes.NewReader(b))
+	for s.Scan() {
+		names = append(names, oneLine(s.Text()))
+	}
+	return names, fail(exitIO, s.Err())
+}
+
+func softmax(row []float32) []float64 {
+	best := slices.Max(row)
+	p := make([]float64, len(row))
+	sum := 0.0
+	for i, v := range row {
+		p[i] = math.Exp(float64(v - best))
+		sum += p[i]
+	}
+	for i := range p {
+		p[i] /= sum
+	}
+	return p
+}

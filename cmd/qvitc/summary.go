@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// outcome is what compress --json prints.
+type outcome struct {
+	Model       string   `json:"model"`
+	Output      string   `json:"output"`
+	Bits        string   `json:"bits"`
+	Method      string   `json:"method"`
+	BytesIn     int64    `json:"bytes_in"`
+	BytesOut    int64    `json:"bytes_out"`
+	Images      int      `json:"images"`
+	Labelled    bool     `json:"labelled"`
+	Top1Teacher float64  `json:"top1_teacher"`
+	Top1Student float64  `json:"top1_student"`
+	Agreement   float64  `json:"agreement"`
+	VerifyDiff  float64  `json:"verify_max_diff"`
+	Verified    int      `json:"verify_images"`
+	Steps       int      `json:"steps"`
+	ImagesPerS  float64  `json:"images_per_s,omitempty"`
+	Seconds     float64  `json:"seconds"`
+	Seed        uint64   `json:"seed"`
+	Float       []string `json:"float_layers"`
+}
+
+// summary prints about ten lines, or the JSON object.
+func (j *job) summary(elapsed time.Duration) error {
+	out := outcome{
+		Model: j.model.path, Output: j.o.out, Bits: j.bits.String(), Method: j.o.method, BytesIn: j.model.bytes, BytesOut: j.written.Bytes,
+		Images: j.studentEval.Images, Labelled: j.evalSet.Labelled(), Top1Teacher: j.teacherEval.Top1, Top1Student: j.studentEval.Top1,
+		Agreement: j.agreement, VerifyDiff: j.written.MaxDiff, Verified: j.written.Samples, Seconds: elapsed.Seconds(), Seed: j.o.train.seed,
+		Float: j.floatLayers(),
+	}
+	if j.trained != nil {
+		out.Steps, out.ImagesPerS = j.trained.Steps, j.trained.ImagesPerSec
+	}
+	if n := j.images.skippedNote(); n != "" {
+		j.app.note("note: %s", n)
+	}
+	if j.app.json {
+		return j.app.printJSON(out)
+	}
+	w := j.app.out
+	fmt.Fprintf(w, "model      %s  %s, %d blocks\n", j.model.path, j.arch.Name, j.arch.Blocks)
+	fmt.Fprintf(w, "bits       %s, first and last layer 8; irm %s; %s\n", j.bits, j.o.irm, j.how())
+	fmt.Fprintf(w, "size       %s -> %s  (%.1f %%, %.1fx smaller)\n", bytesText(out.BytesIn), bytesText(out.BytesOut), 100*float64(out.BytesOut)/float64(out.BytesIn), float64(out.BytesIn)/float64(out.BytesOut))
+	if out.Labelled {
+		half := 100 * 1.96 * math.Sqrt(out.Top1Student*(1-out.Top1Student)/float64(max(1, out.Images)))
+		fmt.Fprintf(w, "top-1      float %.2f %%, %s %.2f %% (%+.2f; 95 %% interval ±%.2f) on %d images not trained on\n",
+			100*out.Top1Teacher, j.bits, 100*out.Top1Student, 100*(out.Top1Student-out.Top1Teacher), half, out.Images)
+	} else {
+		fmt.Fprintf(w, "top-1      no labels: see agreement\n")
+	}
+	fmt.Fprintf(w, "agreement  %.2f %% of %d images get the class the float model gives them\n", 100*out.Agreement, out.Images)
+	fmt.Fprintf(w, "layers     %s\n", j.layerLine())
+	fmt.Fprintf(w, "float      %s\n", j.floatLine())
+	fmt.Fprintf(w, "verified   file read back: %.1f %% of %d answers as the student's, largest logit difference %.2g\n", 100*j.written.Agreement, j.written.Samples, j.written.MaxDiff)
+	fmt.Fprintf(w, "written    %s  (%s)\n", j.o.out, round(elapsed))
+	_, err := fmt.Fprintf(w, "next       qvitc eval %s --data %s --baseline %s\n", j.o.out, j.o.data.path, j.model.path)
+	return err
+}
+
+func (j *job) how() string {
+	if j.trained == nil {
+		return fmt.Sprintf("calibrated on %d images, not trained", j.calibration.Images)
+	}
+	return fmt.Sprintf("%d steps of %d images, %.0f images/s", j.trained.Steps, j.o.train.batch, j.trained.ImagesPerSec)
+}
+
+func bytesText(n int64) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.2f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,106 @@
+package export
+
+import (
+	"fmt"
+
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/passes"
+)
+
+// Packed lowers a copy of the student to packed operators and attaches their
+// function bodies. Every FakeQuant must be calibrated. The student is not
+// changed. Meta entries of the student are kept.
+func Packed(student *ir.Graph) (*ir.Graph, error) {
+	g, _ := student.Clone()
+	d := passes.Driver{Check: true}
+	if _, err := d.Run(g, passes.Lower); err != nil {
+		return nil, err
+	}
+	for n := range g.Nodes() {
+		var w, a int
+		if n.Domain != ir.Domain || !scan(n.Op, "QLinearW%dA%d", &w, &a) {
+			continue
+		}
+		if err := completeLinear(g, n, w); err != nil {
+			return nil, err
+		}
+	}
+	if err := attachFunctions(g); err != nil {
+		return nil, err
+	}
+	return g, g.Check()
+}
+
+// completeLinear gives a packed linear node what the function body takes for
+// granted: a bias, and an input as wide as the padded weight rows.
+func completeLinear(g *ir.Graph, n *ir.Node, w int) error {
+	ws := n.Input(2)
+	if ws == nil || !ws.IsConst() {
+		return n.Errorf("the weight scales must be a constant")
+	}
+	if n.Input(5) == nil {
+		n.SetInput(5, g.AddConst(n.Name+".bias", ir.Of(make([]float32, ws.Const.Len()), ws.Const.Len())))
+	}
+	b := n.Input(1).Const
+	if b == nil || w == 8 {
+		return nil
+	}
+	per := 8 / w
+	if w == 3 {
+		per = 8
+	}
+	padded := b.Shape[1] * per
+	x := n.Input(0)
+	rank := x.Type.Rank()
+	if rank < 1 || !x.Type.Shape[rank-1].Known() {
+		return n.Errorf("the width of the input is not known")
+	}
+	k := int(x.Type.Shape[rank-1].Size)
+	if k > padded || padded-k >= per {
+		return n.Errorf("input of width %d does not fit weight rows of %d codes", k, padded)
+	}
+	if k == padded {
+		return nil
+	}
+	pads := make([]int64, 2*rank)
+	pads[2*rank-1] = int64(padded - k)
+	pad := g.InsertBefore(n, "", "Pad", ir.Attrs{"mode": "constant"},
+		[]*ir.Value{x, g.AddConst(n.Name+".pads", ir.Of(pads, 2*rank))}, n.Name+".padded")
+	pad.Name = n.Name + "/pad"
+	pad.Origin = n.Origin
+	t := x.Type
+	t.Shape = append(ir.Shape{}, t.Shape...)
+	t.Shape[rank-1] = ir.D(padded)
+	pad.Out().Type = t
+	n.SetInput(0, pad.Out())
+	return nil
+}
+
+// LayerBits lists the packed layers of g by node name, as "w4a4", with the
+// bytes their codes take.
+func LayerBits(g *ir.Graph) []Layer {
+	var out []Layer
+	for n := range g.Nodes() {
+		var w, a int
+		switch {
+		case n.Domain == ir.Domain && scan(n.Op, "QLinearW%dA%d", &w, &a):
+			out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: fmt.Sprintf("w%da%d", w, a), Bytes: n.Input(1).Const.Len()})
+		case n.Domain == ir.Domain && scan(n.Op, "QMatMulA%dB%d", &a, &w):
+			out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: fmt.Sprintf("a%db%d", a, w)})
+		case n.Is("Conv") && n.Input(1).Def.Is("DequantizeLinear"):
+			codes := n.Input(1).Def.Input(0)
+			if codes.IsConst() {
+				out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: "w8a8", Bytes: codes.Const.Len()})
+			}
+		}
+	}
+	return out
+}
+
+// Layer is one low-bit product of an exported graph.
+type Layer struct {
+	Name  string `json:"name"`
+	Role  string `json:"role,omitempty"`
+	Bits  string `json:"bits"`
+	Bytes int    `json:"bytes,omitempty"`
+}
