@@ -57,13 +57,21 @@ func init() {
 	downgrades["Squeeze"] = axesDown(13)
 	downgrades["Unsqueeze"] = axesDown(13)
 	downgrades["Split"] = splitDown
-	for _, op := range []string{"Softmax", "LogSoftmax", "Hardmax"} {
+	for _, op := range softmaxOps {
 		downgrades[op] = softmaxDown
 	}
+	downgrades["Pad"] = padDown
+	downgrades["Dropout"] = dropoutDown
+	downgrades["GridSample"] = gridSampleDown
+	downgrades["GroupNormalization"] = only(21)
+	downgrades["DFT"] = only(20)
+	downgrades["Resize"] = only(13)
+	downgrades["RoiAlign"] = only(16)
+	downgrades["QuantizeLinear"] = perAxisDown
+	downgrades["DequantizeLinear"] = perAxisDown
+	downgrades["ScatterND"] = reductionDown
+	downgrades["ScatterElements"] = reductionDown
 }
-
-// reduceOps are the reductions whose axes became an input with opset 18.
-var reduceOps = []string{"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare"}
 
 // axesDown turns the axes input back into an attribute below the opset that
 // made it an input.

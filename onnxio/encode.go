@@ -2,12 +2,10 @@ package onnxio
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
 
-	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
 	"google.golang.org/protobuf/proto"
@@ -19,6 +17,7 @@ type WriteOptions struct {
 	MinOpset int    // write at least this opset of ai.onnx
 	MinIR    int    // write at least this IR version
 	Version  string // producer_version; the producer is qvitc
+	External bool   // Save: put large constants into a file of their own
 }
 
 // LowestOpset is the oldest opset that is written: below it hardly a runtime in
@@ -34,22 +33,14 @@ func Encode(g *ir.Graph, o WriteOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return marshal(p)
+}
+
+func marshal(p *onnxpb.ModelProto) ([]byte, error) {
 	if size := proto.Size(p); size > MaxFileBytes {
 		return nil, fmt.Errorf("the model takes %d bytes, a file can have %d", size, MaxFileBytes)
 	}
 	return proto.MarshalOptions{Deterministic: true}.Marshal(p)
-}
-
-// Save is Encode to a file, which is either replaced whole or left as it was.
-func Save(path string, g *ir.Graph, o WriteOptions) error {
-	b, err := Encode(g, o)
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
 }
 
 // ToProto is Encode up to the bytes.

@@ -14,6 +14,20 @@ import (
 
 func dirOf(path string) string { return filepath.Dir(path) }
 
+// realDirOf is the folder that a linked file really lies in; empty when the
+// file is no link.
+func realDirOf(path string) string {
+	st, err := os.Lstat(path)
+	if err != nil || st.Mode()&os.ModeSymlink == 0 {
+		return ""
+	}
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(target)
+}
+
 // external reads the data of a tensor that lies in another file: want bytes.
 // The file must be a plain file beneath the model's folder, wherever links
 // lead, and must hold the whole of offset+length.
@@ -131,10 +145,12 @@ func (d *decoder) openExternal(path string) (*os.File, int64, error) {
 	}
 	f, err := d.root.OpenFile(filepath.FromSlash(path), os.O_RDONLY|noBlock, 0)
 	if err != nil {
-		if err = plainError(err); strings.Contains(err.Error(), "escapes") {
-			return nil, 0, fmt.Errorf("symbolic link out of the model's folder")
+		if f = d.openLinked(path); f == nil {
+			if err = plainError(err); strings.Contains(err.Error(), "escapes") {
+				return nil, 0, fmt.Errorf("symbolic link out of the model's folder")
+			}
+			return nil, 0, err
 		}
-		return nil, 0, err
 	}
 	st, err := f.Stat()
 	switch {
@@ -154,6 +170,33 @@ func (d *decoder) openExternal(path string) (*os.File, int64, error) {
 	}
 	d.files[path] = dataFile{f, st.Size()}
 	return f, st.Size(), nil
+}
+
+// openLinked serves model hubs, whose caches hold links only: the model and its
+// data are links into one folder of blobs. A data file may be reached through a
+// link when it lies beneath the folder that the model file really lies in.
+func (d *decoder) openLinked(path string) *os.File {
+	if d.opts.realDir == "" {
+		return nil
+	}
+	target, err := filepath.EvalSymlinks(filepath.Join(d.opts.Dir, filepath.FromSlash(path)))
+	if err != nil {
+		return nil
+	}
+	rel, err := filepath.Rel(d.opts.realDir, target)
+	if err != nil || !filepath.IsLocal(rel) {
+		return nil
+	}
+	root, err := os.OpenRoot(d.opts.realDir)
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	f, err := root.OpenFile(rel, os.O_RDONLY|noBlock, 0)
+	if err != nil {
+		return nil
+	}
+	return f
 }
 
 type dataFile struct {

@@ -3,6 +3,9 @@ package onnxio
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
@@ -17,6 +20,7 @@ type scope struct {
 	declared map[string]ir.Type // value_info and output types by name
 	captured []*ir.Value        // body inputs that stand for outer values
 	ready    map[*ir.Node]bool  // nodes that are canonical already
+	even     []*ir.Node         // see checkEven
 	reserved map[string]bool    // names that nodes of the file make
 	serial   int                // of names made up
 }
@@ -184,6 +188,9 @@ func (d *decoder) node(s *scope, p *onnxpb.NodeProto, index int) error {
 	if p.GetOpType() == "" {
 		return fail("the node has no operator")
 	}
+	if !printable(p.GetOpType()) || !printable(p.GetDomain()) {
+		return fail("the operator %s has characters that cannot be printed", ir.Quote(p.GetDomain()+"::"+p.GetOpType()))
+	}
 	dom := domainOf(p.GetDomain())
 	if err := d.checkNode(s, p, dom); err != nil {
 		return nodeError(p, index, err)
@@ -239,6 +246,9 @@ func (d *decoder) node(s *scope, p *onnxpb.NodeProto, index int) error {
 	}
 	n := s.insert(dom, p.GetOpType(), attrs, inputs, outs)
 	n.Name, n.Origin = p.GetName(), origin
+	if dom == "" {
+		setElems(n, activeForm(p.GetOpType(), s.imp[""]))
+	}
 	return nil
 }
 
@@ -333,9 +343,16 @@ func nodeError(p *onnxpb.NodeProto, index int, err error) error {
 	if e, ok := err.(*ir.Error); ok && e.Node != "" {
 		return e
 	}
-	out := &ir.Error{Node: nameOf(p, index), Op: p.GetOpType(), Err: err}
+	out := &ir.Error{Node: nameOf(p, index), Err: err}
+	if printable(p.GetOpType()) {
+		out.Op = p.GetOpType()
+	}
 	if e, ok := err.(*ir.Error); ok {
 		out.Tensor, out.Msg, out.Hint, out.Err = e.Tensor, e.Msg, e.Hint, e.Err
 	}
 	return out
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Limits Limits
 	// Warn, when set, is told what is odd about a model that is accepted.
 	Warn func(error)
+
+	realDir string // of a model reached through a link
 }
 
 // Model is a parsed file: the protobuf messages as they stand, before any
@@ -91,7 +93,7 @@ func LoadModel(path string, o Options) (*Model, error) {
 		o.Name = path
 	}
 	if o.Dir == "" {
-		o.Dir = dirOf(path)
+		o.Dir, o.realDir = dirOf(path), realDirOf(path)
 	}
 	b, err := readFile(path, o.Limits.withDefaults().FileBytes)
 	if err != nil {

@@ -2,6 +2,7 @@ package onnxio
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
@@ -70,10 +71,14 @@ func (d *decoder) checkNode(s *scope, p *onnxpb.NodeProto, domain string) error 
 			return fmt.Errorf("attribute %s: want %s, have %s", ir.Quote(a.GetName()), kindName(want.kind), kindName(k))
 		}
 	}
+	var missing []string
 	for _, a := range f.attrs {
 		if a.required && !seen[a.name] {
-			return fmt.Errorf("attribute %s is missing", ir.Quote(a.name))
+			missing = append(missing, a.name)
 		}
+	}
+	if missing != nil {
+		return fmt.Errorf("missing attribute: %s", strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -6,16 +6,16 @@ import (
 	"github.com/qvitc/qvitc/ir"
 )
 
+// reduceOps are the reductions whose axes became an input with opset 18.
+var reduceOps = []string{"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare"}
+
 // registerAxes: lists that were attributes and became inputs.
 func registerAxes() {
-	for _, op := range reduceOps {
-		register(op, 18, listToInput("axes", 1))
-	}
-	register("ReduceSum", 13, listToInput("axes", 1))
-	register("Squeeze", 13, listToInput("axes", 1))
-	register("Unsqueeze", 13, listToInput("axes", 1))
-	register("Split", 13, listToInput("split", 1))
-	register("Split", 18, splitEven)
+	register(18, listToInput("axes", 1), reduceOps...)
+	register(13, listToInput("axes", 1), "ReduceSum", "Squeeze", "Unsqueeze")
+	register(13, listToInput("split", 1), "Split")
+	register(18, splitEven, "Split")
+	register(10, sliceInputs, "Slice")
 }
 
 // listToInput moves an integer list from an attribute to input i.
@@ -37,11 +37,48 @@ func listToInput(name string, i int) upgrader {
 	}
 }
 
-// splitEven: a Split without sizes cuts into as many parts as it has outputs,
-// which the newest form says in num_outputs.
+// splitEven: a Split without sizes cuts into as many equal parts as it has
+// outputs; the newest form says so in num_outputs, and allows a smaller last
+// part, which the old one did not.
 func splitEven(u *upgrade, n *ir.Node) error {
 	if n.Input(1) == nil && !n.Attrs.Has("num_outputs") {
 		n.Attrs["num_outputs"] = int64(len(n.Outputs))
+		u.even = append(u.even, n)
 	}
+	return nil
+}
+
+// checkEven refuses the splits that an old file could not mean; it needs shapes.
+func checkEven(nodes []*ir.Node) error {
+	for _, n := range nodes {
+		x, axis := n.Input(0).Type, n.Attrs.Int("axis", 0)
+		if axis < 0 {
+			axis += x.Rank()
+		}
+		if !x.Ranked || axis < 0 || axis >= x.Rank() || !x.Shape[axis].Known() {
+			continue
+		}
+		if size := x.Shape[axis].Size; size%int64(len(n.Outputs)) != 0 {
+			return n.Errorf("dimension %d of size %d does not split into %d equal parts", axis, size, len(n.Outputs))
+		}
+	}
+	return nil
+}
+
+// sliceInputs: starts, ends and axes were attributes.
+func sliceInputs(u *upgrade, n *ir.Node) error {
+	starts, ok := n.Attrs["starts"].([]int64)
+	ends, ok2 := n.Attrs["ends"].([]int64)
+	if !ok || !ok2 || len(starts) != len(ends) {
+		return fmt.Errorf("starts and ends must have the same length, have %d and %d", len(starts), len(ends))
+	}
+	n.SetInput(1, u.ints(n, "starts", starts...))
+	n.SetInput(2, u.ints(n, "ends", ends...))
+	if axes, ok := n.Attrs["axes"].([]int64); ok {
+		n.SetInput(3, u.ints(n, "axes", axes...))
+	}
+	delete(n.Attrs, "starts")
+	delete(n.Attrs, "ends")
+	delete(n.Attrs, "axes")
 	return nil
 }
