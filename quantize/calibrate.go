@@ -16,7 +16,7 @@ type CalibrateOptions struct {
 	Percentile float64 // kept by Percentile; 0 is DefaultPercentile
 	Samples    int     // most images read; 0: all
 	Threads    int     // 0: GOMAXPROCS; no effect on the result
-	Chunk      int     // images run at once; 0: DefaultChunk; no effect on the result
+	Chunk      int     // images run at once by a thread; 0: DefaultChunk, fewer for large models
 
 	// Progress, when set, is told how many images are done; calls do not overlap.
 	Progress func(images int)
@@ -53,7 +53,7 @@ type watch struct {
 // activations from the float model: g with every FakeQuant bypassed, run on the
 // images and observed by one fixed-size histogram per group, so memory does not
 // grow with the number of images. The result is the same for any Threads and
-// Chunk. A FakeQuant that has a zero_point input gets one chosen; one without is
+// however the images are cut into batches. A FakeQuant that has a zero_point input gets one chosen; one without is
 // fitted around 0.
 //
 // g is changed only on success. NaN or infinite weights or activations are
@@ -170,7 +170,7 @@ func (f *floatGraph) observe(ctx context.Context, watches []watch, batches Batch
 			return nil
 		}
 	}
-	images, err := f.run(ctx, taps, batches, runOptions{threads: workers, samples: o.Samples, chunk: o.Chunk, progress: o.Progress}, visitors)
+	images, err := f.run(ctx, taps, batches, runOptions{samples: o.Samples, chunk: o.Chunk, progress: o.Progress}, visitors)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -12,13 +12,13 @@ import (
 )
 
 // AttentionTap names the tensors of one attention block. Each is laid out as
-// [B, H, N, d] or [B*H, N, d] (probs: N x N in the last two dimensions); nil
+// [..., H, N, d] or [B*H, N, d] (probs: N x N in the last two dimensions); nil
 // ones are left out of the report. Q and K are meant before the IRM.
 type AttentionTap struct {
 	Block          int
 	Q, K, V, Probs *ir.Value
 	KTransposed    bool // K is [.., d, N]
-	Heads          int  // H of three-dimensional tensors; not needed for four
+	Heads          int  // H of three-dimensional tensors; not needed for more
 }
 
 // EntropyOptions tune MeasureEntropy.
@@ -26,7 +26,7 @@ type EntropyOptions struct {
 	Bits     int       // of all the grids measured; 0: 4
 	Samples  int       // most images read; 0: all
 	Threads  int       // 0: GOMAXPROCS; no effect on the result
-	Chunk    int       // images run at once; 0: DefaultChunk; no effect on the result
+	Chunk    int       // images run at once by a thread; 0: DefaultChunk, fewer for large models
 	Grid     PatchGrid // places of the tokens; zero: GuessGrid
 	Progress func(images int)
 }
@@ -205,12 +205,12 @@ func (w *meterWorker) visit(tap view) error {
 	for c, ch := range w.channels {
 		data, shape := tap(ch.value)
 		r := len(shape)
-		if data == nil || r < 3 || r > 4 || r == 3 && (ch.heads < 1 || shape[0]%max(ch.heads, 1) != 0) {
-			return &ir.Error{Tensor: ch.origin.Name, Msg: fmt.Sprintf("attention tensor %s of block %d has shape %v; [B,H,N,d], or [B*H,N,d] with the number of heads, is needed", ch.name, ch.block, shape)}
+		if data == nil || r < 3 || r == 3 && (ch.heads < 1 || shape[0]%max(ch.heads, 1) != 0) {
+			return &ir.Error{Tensor: ch.origin.Name, Msg: fmt.Sprintf("attention tensor %s of block %d has shape %v; [..,H,N,d], or [B*H,N,d] with the number of heads, is needed", ch.name, ch.block, shape)}
 		}
 		heads := ch.heads
-		if r == 4 {
-			heads = shape[1]
+		if r > 3 {
+			heads = shape[r-3]
 		}
 		if w.meters[c] == nil {
 			w.meters[c] = make([]tensorMeter, heads)

@@ -3,6 +3,7 @@ package quantize
 import (
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 )
 
@@ -88,7 +89,7 @@ func (r *EntropyReport) WriteTable(w io.Writer, perHead bool) error {
 			dist = fmt.Sprintf("%.2f", *l.Distance)
 		}
 		fmt.Fprintf(t, "%d\t%s\t%s\t%.4g\t%.4f\t%.4f\t%.3f\t%.1f%%\t%.3f\t%s\t%d\t%.2f%%\t%.4f\t%s\t%s\t\n",
-			l.Block, head, name, l.Alpha, l.Mean, l.Std, l.Entropy, 100*l.Share, l.Gaussian, token, l.Used, 100*l.Clipped, l.Error, row, dist)
+			l.Block, head, name, l.Alpha, math.Round(l.Mean*1e4)/1e4+0, l.Std, l.Entropy, 100*l.Share, l.Gaussian, token, l.Used, 100*l.Clipped, l.Error, row, dist)
 	}
 	return t.Flush()
 }

@@ -74,14 +74,16 @@ func newFloatGraph(g *ir.Graph) (*floatGraph, error) {
 }
 
 type runOptions struct {
-	threads  int // 0: all
 	samples  int // 0: all
-	chunk    int // images of one run; 0: DefaultChunk
+	chunk    int // images of one run; 0: up to DefaultChunk
 	progress func(images int)
 }
 
-// DefaultChunk is the number of images that run through the graph at once.
+// DefaultChunk is the number of images that run through the graph at once in
+// each thread, fewer where they would take more than chunkMemory.
 const DefaultChunk = 16
+
+const chunkMemory = 256 << 20 // bytes
 
 // view reads one tap of the current run.
 type view func(v *ir.Value) (data []float32, shape []int)
@@ -156,19 +158,36 @@ func (f *floatGraph) feed(ctx context.Context, taps []*ir.Value, batches Batches
 		chunk = DefaultChunk
 	}
 	if f.fixed > 0 {
-		chunk = f.fixed
+		chunk = f.fixed // prescribed by the model
 	}
 	programs := map[int]*runtime.Program{}
-	index, seen := 0, 0
-	var rest []float32 // images waiting for a full chunk
-	send := func(n int) error {
+	compile := func(n int) (*runtime.Program, error) {
 		p := programs[n]
 		if p == nil {
 			var err error
 			if p, err = runtime.Compile(f.g, runtime.Config{Batch: n, Taps: taps}); err != nil {
-				return err
+				return nil, err
 			}
 			programs[n] = p
+		}
+		return p, nil
+	}
+	if o.chunk <= 0 && f.fixed == 0 {
+		p, err := compile(chunk)
+		if err != nil {
+			return err
+		}
+		if m := p.Memory(); m > chunkMemory {
+			delete(programs, chunk)
+			chunk = max(1, int(int64(chunk)*chunkMemory/m))
+		}
+	}
+	index, seen := 0, 0
+	var rest []float32 // images waiting for a full chunk
+	send := func(n int) error {
+		p, err := compile(n)
+		if err != nil {
+			return err
 		}
 		jobs <- job{index: index, x: slices.Clone(rest[:n*f.image]), prog: p}
 		rest = append(rest[:0], rest[n*f.image:]...)
