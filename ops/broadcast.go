@@ -112,7 +112,7 @@ type binary struct {
 	u func(a, b uint64) uint64
 }
 
-// reduceInputs combines all inputs elementwise, left to right, in a wide type.
+// eval combines all inputs elementwise, left to right, in a wide type.
 func (b binary) eval(c *call) error {
 	switch e := c.in[0].elem; {
 	case e.IsFloat():
@@ -178,6 +178,9 @@ func elemwise(f func(c *call, x []num) num) func(c *call) {
 		c.out[0].vals = out
 	}
 }
+
+// sameContent is the content rule of operators that hand on their input.
+func sameContent(c *call) { c.out[0].vals = c.in[0].content() }
 
 // moves is the content rule of operators that only move elements of the listed
 // inputs: it runs the operator on numbers that stand for the elements.

@@ -4,6 +4,9 @@ import "github.com/qvitc/qvitc/ir"
 
 func never(*ir.Node) bool { return true }
 
+// captured stands for the outer values that the bodies of a node read.
+var captured = Param{Name: "captured", Types: anyType, Optional: true, Variadic: true}
+
 // Operators with randomness or subgraphs, and Dropout. Subgraphs and random
 // numbers are not evaluated; their entries exist for validation and purity.
 var controlOps = []*Op{
@@ -12,10 +15,10 @@ var controlOps = []*Op{
 		In:    []Param{in("data", "T", floats), opt("ratio", "", floats), opt("training_mode", "", boolean)},
 		Out:   []Param{in("output", "T", floats), opt("mask", "", boolean)},
 		Attrs: []Attr{attrOpt("seed", Int)},
-		infer: inferDropout, fold: true, content: moves(0), eval: evalDropout, impure: dropsOut,
+		infer: inferDropout, fold: true, content: sameContent, eval: evalDropout, impure: dropsOut,
 	},
 	{
-		Name: "If", Since: 25, In: []Param{in("cond", "", boolean)}, Out: []Param{many("outputs", "", anyType)},
+		Name: "If", Since: 25, In: []Param{in("cond", "", boolean), captured}, Out: []Param{many("outputs", "", anyType)},
 		Attrs: []Attr{attrReq("then_branch", Graph), attrReq("else_branch", Graph)}, impure: never,
 	},
 	{

@@ -16,9 +16,9 @@ var elementwiseOps = []*Op{
 		infer: inferBroadcast, fold: true, content: elemwise(contentDiv), eval: evalDiv,
 	},
 	{
-		Name: "Mod", Since: 13, In: []Param{in("A", "T", numeric), in("B", "T", numeric)}, Out: []Param{in("C", "T", numeric)},
+		Name: "Mod", Since: 28, In: []Param{in("A", "T", numeric), in("B", "T", numeric)}, Out: []Param{in("C", "T", numeric)},
 		Attrs: []Attr{attrInt("fmod", 0)},
-		infer: inferMod, fold: true, content: elemwise(contentMod), eval: evalMod,
+		infer: inferBroadcast, fold: true, content: elemwise(contentMod), eval: evalMod,
 	},
 	{
 		Name: "Pow", Since: 15,
@@ -173,16 +173,9 @@ func divided[T int64 | uint64](c *call, f func(a, b T) T) error {
 	return combine(c, f)
 }
 
-func inferMod(c *call) error {
-	if e := c.in[0].elem; e.IsFloat() && c.intAttr("fmod") == 0 {
-		return c.Errorf("attribute fmod must be 1 for %v", e)
-	}
-	return c.broadcast()
-}
-
 func contentMod(c *call, x []num) num {
 	a, b := x[0], x[1]
-	if a.isConst() && b.isConst() && b.c != 0 {
+	if a.isConst() && b.isConst() && b.c != 0 && b.c != -1 {
 		if c.intAttr("fmod") != 0 {
 			return known(a.c % b.c)
 		}
@@ -203,11 +196,25 @@ func floorMod(a, b int64) int64 {
 	return r
 }
 
+// floorModFloat is floorMod on floats; a zero result takes the sign of b.
+func floorModFloat(a, b float64) float64 {
+	r := math.Mod(a, b)
+	switch {
+	case r == 0:
+		return math.Copysign(0, b)
+	case (r < 0) != (b < 0):
+		return r + b
+	}
+	return r
+}
+
 func evalMod(c *call) error {
 	e := c.in[0].elem
 	switch {
-	case e.IsFloat():
+	case e.IsFloat() && c.intAttr("fmod") != 0:
 		return combine(c, math.Mod)
+	case e.IsFloat():
+		return combine(c, floorModFloat)
 	case isUnsigned(e):
 		return divided(c, func(a, b uint64) uint64 { return a % b })
 	case c.intAttr("fmod") != 0:

@@ -228,10 +228,10 @@ func (c *call) follow() {
 			some = some || f.tensor != nil || f.vals != nil || c.op.Name == "Shape"
 		}
 	}
-	if !some {
+	if !some || !IsPure(c.Node) {
 		return
 	}
-	if concrete && c.op.fold && IsPure(c.Node) {
+	if concrete && c.op.fold {
 		if err := c.evaluate(); err == nil {
 			for k, t := range c.res {
 				c.out[k].tensor = t

@@ -2,8 +2,6 @@ package ops
 
 import (
 	"math"
-
-	"github.com/qvitc/qvitc/ir"
 )
 
 // Products of quantised operands.
@@ -244,14 +242,11 @@ func evalQLinearConv(c *call) error {
 	return put(c, 0, acc)
 }
 
-// signedBits gives the clip range of b-bit codes less nothing: signed
-// [-2^(b-1), 2^(b-1)-1] or unsigned [0, 2^b-1].
+// codeRange is the range of b-bit codes: signed [-2^(b-1), 2^(b-1)-1] or
+// unsigned [0, 2^b-1].
 func codeRange(bits int, signed bool) (lo, hi float64) {
 	if signed {
 		return -math.Ldexp(1, bits-1), math.Ldexp(1, bits-1) - 1
 	}
 	return 0, math.Ldexp(1, bits) - 1
 }
-
-// float32Of widens nothing: it reads element i as float32 arithmetic does.
-func float32Of(t *ir.Tensor, i int) float32 { return float32(t.Float(i)) }

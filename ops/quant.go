@@ -51,7 +51,9 @@ func (c *call) scaleLayout() error {
 			d, ok := z.dims[i].cmp(s.dims[i])
 			bad = ok && d != 0
 		}
-		if n, ok := z.size(); bad && !(ok && n == 1 && len(s.dims)+len(z.dims) == 1) {
+		n, ok1 := z.size()
+		m, ok2 := s.size()
+		if bad && !(ok1 && ok2 && n == 1 && m == 1) {
 			return c.Errorf("zero point of shape %s and scale of shape %s differ", numsText(z.dims), numsText(s.dims))
 		}
 	}

@@ -209,11 +209,11 @@ func (o *Op) Attr(name string) *Attr {
 func arity(ps []Param) (lo, hi int) {
 	hi = len(ps)
 	for i, p := range ps {
-		if p.Variadic {
-			return i + 1, -1
-		}
 		if !p.Optional {
 			lo = i + 1
+		}
+		if p.Variadic {
+			hi = -1
 		}
 	}
 	return lo, hi
