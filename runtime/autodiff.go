@@ -83,6 +83,7 @@ func (c *compiler) planBackward() error {
 		id := p.byIR[v]
 		if x := &p.values[id]; x.elem == ir.Float32 && has(id) && p.values[x.root].param < 0 && !slices.Contains(p.seeds, id) {
 			p.seeds = append(p.seeds, id)
+			x.seed = true
 			mark(id)
 		}
 	}

@@ -159,6 +159,55 @@ func TestTrainMemory(t *testing.T) {
 	}
 }
 
+// TestOtherElementTypes runs a float64 graph, through the oracle.
+func TestOtherElementTypes(t *testing.T) {
+	b := newBench(4)
+	x := b.g.AddInput("x", ir.TensorType(ir.Float64, ir.Shape{ir.Sym("n"), ir.D(3)}))
+	w := b.g.AddConst("w", ir.Of([]float64{1, 2, 3, 4, 5, 6}, 3, 2))
+	b.g.AddOutput(b.op("MatMul", nil, x, w))
+	s := b.compile(t, false).NewState()
+	wantError(t, s.Forward(), `"x"`, "has not been set")
+	if err := s.SetInput(x, ir.Of([]float64{1, 0, 0, 0, 1, 1}, 2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Forward(); err != nil {
+		t.Fatal(err)
+	}
+	if got := ir.Data[float64](s.Tensor(b.g.Outputs[0])); !slices.Equal(got, []float64{1, 2, 8, 10}) {
+		t.Errorf("%v", got)
+	}
+	wantError(t, s.SetInput(x, ir.Of([]float32{1, 2, 3}, 1, 3)), `"x"`, "f64[2 3]", "f32[1 3]")
+}
+
+// TestFunctions inlines model-local functions.
+func TestFunctions(t *testing.T) {
+	body := ir.New("body")
+	in := body.AddInput("a", ir.Type{})
+	two := body.AddConst("two", ir.Scalar(float32(2)))
+	body.AddOutput(body.Add("Add", "r", nil, body.Add("Mul", "m", nil, in, two).Out(), in).Out())
+	b := newBench(4)
+	b.g.Functions = []*ir.Function{{Domain: "com.example", Name: "Triple", Body: body}}
+	x := b.par(-1, 1, 5)
+	y := b.g.InsertBefore(nil, "com.example", "Triple", nil, []*ir.Value{x}, "y").Out()
+	b.g.AddOutput(b.op("Mul", nil, y, b.g.InsertBefore(nil, "com.example", "Triple", nil, []*ir.Value{y}, "z").Out()))
+	b.taps = []*ir.Value{y}
+	p := b.compile(t, true)
+	s := p.NewState()
+	if err := s.Forward(); err != nil {
+		t.Fatal(err)
+	}
+	grad := make([]float32, 5)
+	for i := range s.Seed(b.g.Outputs[0]) {
+		s.Seed(b.g.Outputs[0])[i] = 1
+	}
+	s.Backward([][]float32{grad})
+	for i, v := range x.Const.F32() {
+		near(t, "tap", float64(s.Value(y)[i]), 3*float64(v), 1e-6)
+		near(t, "27x²", float64(s.Value(b.g.Outputs[0])[i]), 27*float64(v)*float64(v), 1e-6)
+		near(t, "54x", float64(grad[i]), 54*float64(v), 1e-6)
+	}
+}
+
 func TestProfile(t *testing.T) {
 	b := newBench(9)
 	vit(b, false)

@@ -103,6 +103,9 @@ func (c *compiler) publish(g *ir.Graph) error {
 			}
 			id = c.value(w)
 		}
+		if c.cfg.Train && c.p.values[c.p.values[id].root].param >= 0 {
+			id = c.duplicate(id)
+		}
 		c.p.byIR[v] = id
 		c.pinned = append(c.pinned, id)
 		return nil

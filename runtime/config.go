@@ -72,10 +72,11 @@ type value struct {
 	param int // index in Config.Params, or -1
 	life  life
 
-	start, end         int // time of the root's first write and last read
-	at                 int // offset in the arena
-	gstart, gend, gpos int // the same of the root's gradient; gstart < 0: none
-	grad               bool
+	start, end         int  // time of the root's first write and last read
+	at                 int  // offset in the arena
+	gstart, gend, gpos int  // the same of the root's gradient; gstart < 0: none
+	grad               bool // parameters influence it (noted on roots)
+	seed               bool // the caller may give a gradient
 }
 
 // life says how long a temporary lives.

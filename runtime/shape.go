@@ -98,6 +98,18 @@ func (c *compiler) addMoves(n *ir.Node, blocks []block, fill float32, fills bool
 	return true, nil
 }
 
+// duplicate copies a value. An output that is a parameter, or part of one, needs
+// a gradient of its own for its seed.
+func (c *compiler) duplicate(id int) int {
+	x := c.p.values[id]
+	to := c.add(value{name: x.name, elem: x.elem, shape: x.shape, n: x.n, param: -1})
+	r, _ := newRegion([]int{x.n}, []int{1}, []int{1}, 0, 0)
+	s := &moves{parts: []move{{dst: to, src: id, there: r, dx: r}}, dxs: []grad{{id: id}}, whole: []bool{true}}
+	s.base = base{name: x.name, op: "Identity", in: []int{id}, out: []int{to}, dx: []*grad{&s.dxs[0]}}
+	c.p.steps = append(c.p.steps, s)
+	return to
+}
+
 // buildView makes an operator that keeps all elements in order an alias.
 func buildView(c *compiler, n *ir.Node) (bool, error) {
 	if !isFloat(n.Inputs[0]) || size(c.shape(n.Inputs[0])) != size(c.shape(n.Out())) {

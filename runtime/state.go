@@ -124,7 +124,7 @@ func (s *State) Tensor(v *ir.Value) *ir.Tensor {
 // it, then call Backward. It is nil when no parameter can influence v.
 func (s *State) Seed(v *ir.Value) []float32 {
 	id, ok := s.p.byIR[v]
-	if !ok || !s.p.train {
+	if !ok || !s.p.values[id].seed {
 		return nil
 	}
 	return s.g[id]
