@@ -54,32 +54,6 @@ const (
 	dgdNormEps = 1e-5  // of TeacherNorm, IRM's eps
 )
 
-// dgdScratch is the working memory of one goroutine.
-type dgdScratch[T real] struct{ a, b, m, y []T }
-
-func grow[T real](s *[]T, n int) []T {
-	if cap(*s) < n {
-		*s = make([]T, n)
-	}
-	return (*s)[:n]
-}
-
-// dgdPair is the loss of one image, layer and head: x is the student's q or k
-// [n,d], y the teacher's [n,dT]. w times dLoss/dx is added to gx when it is not
-// nil.
-func dgdPair[T real](o DGD, x, y []T, n, d, dT int, w float64, gx []T, s *dgdScratch[T]) float64 {
-	if o.TeacherNorm {
-		y = normTokens(y, n, dT, grow(&s.y, n*dT))
-	}
-	switch {
-	case o.Mode == DGDRowwise:
-		return dgdRows(x, y, n, d, dT, w, gx, s)
-	case n*(3*d+dT) <= 2*(2*d*d+dT*dT+2*dT*d): // multiply-adds of the two forms
-		return dgdTokens(o.Mode, x, y, n, d, dT, w, gx, s)
-	}
-	return dgdChannels(o.Mode, x, y, n, d, dT, w, gx, s)
-}
-
 // outer turns the squared distance 2-2c into the loss and gives dLoss/d(2-2c).
 func outer(mode DGDMode, l2 float64, n int) (loss, slope float64) {
 	if mode == DGDMSE {
@@ -90,112 +64,124 @@ func outer(mode DGDMode, l2 float64, n int) (loss, slope float64) {
 	return loss, 1 / (2 * loss)
 }
 
-// dgdTokens forms the two N×N similarity matrices: the cheaper way when there
-// are fewer tokens than channels, and without cancellation in 2-2c.
-func dgdTokens[T real](mode DGDMode, x, y []T, n, d, dT int, w float64, gx []T, s *dgdScratch[T]) float64 {
-	a, b := grow(&s.a, n*n), grow(&s.b, n*n)
-	gramRows(a, x, n, d)
-	gramRows(b, y, n, dT)
-	na, nb := frobenius(a), frobenius(b)
-	if na < dgdTiny || nb < dgdTiny {
+// tokenCoefficients takes S = X·Xᵀ and T = Y·Yᵀ [n,n] of one image, layer and
+// head, gives the loss and fills dst with D, where w·dLoss/dX = D·X. This form has
+// no cancellation in 2-2c.
+func tokenCoefficients[T real](mode DGDMode, s, t []T, n int, w float64, dst []T) float64 {
+	if mode == DGDRowwise {
+		return rowCoefficients(s, t, n, w, dst)
+	}
+	ns, nt := frobenius(s), frobenius(t)
+	if ns < dgdTiny || nt < dgdTiny {
+		clear(dst)
 		loss, _ := outer(mode, 2, n)
 		return loss
 	}
-	var l2 float64
-	for i := range a {
-		e := float64(a[i])/na - float64(b[i])/nb
-		l2 += e * e
-	}
+	l2 := distance2(s, t, 1/ns, 1/nt)
 	loss, slope := outer(mode, l2, n)
-	if gx == nil {
-		return loss
-	}
-	// d(2-2c)/dX = (4/na)·((c/na)·S - T/nb)·X
+	// d(2-2c)/dX = (4/ns)·((c/ns)·S - T/nt)·X
 	c := 1 - l2/2
-	f := w * slope * 4 / na
-	fa, fb := f*c/na, f/nb
-	for i := range a {
-		a[i] = T(fa*float64(a[i]) - fb*float64(b[i]))
-	}
-	addMatMul(gx, a, x, n, n, d)
+	f := w * slope * 4 / ns
+	combine(dst, s, t, f*c/ns, f/nt)
 	return loss
 }
 
-// dgdChannels uses the d×d Gram matrices A = XᵀX, B = YᵀY and M = YᵀX: no N×N
-// matrix is formed.
-func dgdChannels[T real](mode DGDMode, x, y []T, n, d, dT int, w float64, gx []T, s *dgdScratch[T]) float64 {
-	a, b, m := grow(&s.a, d*d), grow(&s.b, dT*dT), grow(&s.m, dT*d)
-	gramCols(a, x, x, n, d, d)
-	gramCols(b, y, y, n, dT, dT)
-	gramCols(m, y, x, n, dT, d)
+// rowCoefficients is tokenCoefficients with each row normalised alone.
+func rowCoefficients[T real](s, t []T, n int, w float64, dst []T) float64 {
+	var l2 float64
+	for i := range n {
+		rs, rt, rd := s[i*n:(i+1)*n], t[i*n:(i+1)*n], dst[i*n:(i+1)*n]
+		ns, nt := frobenius(rs), frobenius(rt)
+		if ns < dgdTiny || nt < dgdTiny {
+			clear(rd)
+			l2 += 2
+			continue
+		}
+		e := distance2(rs, rt, 1/ns, 1/nt)
+		l2 += e
+		// d(2-2c_i)/dS_i = (2/ns)·((c_i/ns)·S_i - T_i/nt)
+		combine(rd, rs, rt, 2/ns*(1-e/2)/ns, 2/ns/nt)
+	}
+	loss := math.Sqrt(l2/float64(n) + dgdDelta)
+	// dX = (dS + dSᵀ)·X
+	f := T(w / (2 * loss * float64(n)))
+	for i := range n {
+		for j := range i {
+			v := f * (dst[i*n+j] + dst[j*n+i])
+			dst[i*n+j], dst[j*n+i] = v, v
+		}
+		dst[i*n+i] *= 2 * f
+	}
+	return loss
+}
+
+// channelCoefficients takes the Gram matrices A = XᵀX, B = YᵀY and M = YᵀX, so
+// that no N×N matrix is formed, gives the loss and fills da and dm, where
+// w·dLoss/dX = X·da + Y·dm.
+func channelCoefficients[T real](mode DGDMode, a, b, m []T, n int, w float64, da, dm []T) float64 {
 	na, nb, nm := frobenius(a), frobenius(b), frobenius(m)
 	if na < dgdTiny || nb < dgdTiny {
+		clear(da)
+		clear(dm)
 		loss, _ := outer(mode, 2, n)
 		return loss
 	}
 	c := min(nm/na*(nm/nb), 1)
 	loss, slope := outer(mode, 2-2*c, n)
-	if gx == nil {
-		return loss
-	}
 	f := w * slope * 4 / na
 	fa, fm := T(f*c/na), T(-f/nb)
-	for i := range a {
-		a[i] *= fa
+	for i, x := range a {
+		da[i] = fa * x
 	}
-	for i := range m {
-		m[i] *= fm
+	for i, x := range m {
+		dm[i] = fm * x
 	}
-	addMatMul(gx, x, a, n, d, d)
-	addMatMul(gx, y, m, n, dT, d)
 	return loss
 }
 
-// dgdRows normalises each row of the similarity matrices alone.
-func dgdRows[T real](x, y []T, n, d, dT int, w float64, gx []T, s *dgdScratch[T]) float64 {
-	a, b := grow(&s.a, n*n), grow(&s.b, n*n)
-	gramRows(a, x, n, d)
-	gramRows(b, y, n, dT)
-	var l2 float64
-	for i := range n {
-		ra, rb := a[i*n:(i+1)*n], b[i*n:(i+1)*n]
-		na, nb := frobenius(ra), frobenius(rb)
-		if na < dgdTiny || nb < dgdTiny {
-			clear(ra)
-			l2 += 2
-			continue
-		}
-		var e2 float64
-		for j := range ra {
-			e := float64(ra[j])/na - float64(rb[j])/nb
-			e2 += e * e
-		}
-		l2 += e2
-		// d(2-2c_i)/dS_i = (2/na)·((c_i/na)·S_i - T_i/nb)
-		fa, fb := 2/na*(1-e2/2)/na, 2/na/nb
-		for j := range ra {
-			ra[j] = T(fa*float64(ra[j]) - fb*float64(rb[j]))
-		}
+// distance2 is ‖fs·s - ft·t‖².
+func distance2[T real](s, t []T, fs, ft float64) float64 {
+	t = t[:len(s)]
+	var even, odd float64
+	i := 0
+	for ; i+2 <= len(s); i += 2 {
+		e := float64(s[i])*fs - float64(t[i])*ft
+		o := float64(s[i+1])*fs - float64(t[i+1])*ft
+		even += e * e
+		odd += o * o
 	}
-	loss := math.Sqrt(l2/float64(n) + dgdDelta)
-	if gx == nil {
-		return loss
+	if i < len(s) {
+		e := float64(s[i])*fs - float64(t[i])*ft
+		even += e * e
 	}
-	// dX = (dS + dSᵀ)·X
-	f := T(w / (2 * loss * float64(n)))
-	for i := range n {
-		for j := range i {
-			v := f * (a[i*n+j] + a[j*n+i])
-			a[i*n+j], a[j*n+i] = v, v
-		}
-		a[i*n+i] *= 2 * f
-	}
-	addMatMul(gx, a, x, n, n, d)
-	return loss
+	return even + odd
 }
 
-// normTokens is a LayerNormalization over the channels without parameters.
-func normTokens[T real](y []T, n, d int, out []T) []T {
+// combine fills dst with fs·s - ft·t.
+func combine[T real](dst, s, t []T, fs, ft float64) {
+	dst, t = dst[:len(s)], t[:len(s)]
+	for i := range dst {
+		dst[i] = T(fs*float64(s[i]) - ft*float64(t[i]))
+	}
+}
+
+func frobenius[T real](a []T) float64 {
+	var even, odd float64
+	i := 0
+	for ; i+2 <= len(a); i += 2 {
+		e, o := float64(a[i]), float64(a[i+1])
+		even += e * e
+		odd += o * o
+	}
+	if i < len(a) {
+		even += float64(a[i]) * float64(a[i])
+	}
+	return math.Sqrt(even + odd)
+}
+
+// normTokens is a LayerNormalization of the n rows of y over their d channels,
+// without parameters, into out.
+func normTokens[T real](out, y []T, n, d int) {
 	for i := range n {
 		row, dst := y[i*d:(i+1)*d], out[i*d:(i+1)*d]
 		var mean, v float64
@@ -212,5 +198,4 @@ func normTokens[T real](y []T, n, d int, out []T) []T {
 			dst[j] = T((float64(t) - mean) * k)
 		}
 	}
-	return out
 }

@@ -7,22 +7,69 @@ import (
 	"testing"
 )
 
+// dgdPair is the loss of one pair by plain loops in the chosen form; w times its
+// gradient is added to gx unless that is nil.
+func dgdPair[T real](o DGD, channels bool, x, y []T, n, d, dT int, w float64, gx []T) float64 {
+	if o.TeacherNorm {
+		t := make([]T, len(y))
+		normTokens(t, y, n, dT)
+		y = t
+	}
+	if !channels {
+		s, t := product(x, transposed(x, n, d), n, d, n), product(y, transposed(y, n, dT), n, dT, n)
+		l := tokenCoefficients(o.Mode, s, t, n, w, s)
+		addTo(gx, product(s, x, n, n, d))
+		return l
+	}
+	xt, yt := transposed(x, n, d), transposed(y, n, dT)
+	a, b, m := product(xt, x, d, n, d), product(yt, y, dT, n, dT), product(yt, x, dT, n, d)
+	l := channelCoefficients(o.Mode, a, b, m, n, w, a, m)
+	addTo(gx, product(x, a, n, d, d))
+	addTo(gx, product(y, m, n, dT, d))
+	return l
+}
+
+func product[T real](a, b []T, n, k, m int) []T {
+	c := make([]T, n*m)
+	for i := range n {
+		for j := range m {
+			for l := range k {
+				c[i*m+j] += a[i*k+l] * b[l*m+j]
+			}
+		}
+	}
+	return c
+}
+
+func transposed[T real](a []T, n, d int) []T {
+	t := make([]T, len(a))
+	for i := range n {
+		for j := range d {
+			t[j*n+i] = a[i*d+j]
+		}
+	}
+	return t
+}
+
+func addTo[T real](dst, x []T) {
+	for i := range dst {
+		dst[i] += x[i]
+	}
+}
+
 // TestDGDGolden is the vector of method.md section 17, by both forms.
 func TestDGDGolden(t *testing.T) {
 	x := []float64{1, 0, 0, 1, 1, 1}
 	y := []float64{1, 0.5, 0, 1, 1, -1}
 	want := []float64{-0.1487573, -0.1009425, 0.2178233, 0.2231360, -0.1965722, 0.1221935}
-	var s dgdScratch[float64]
-	for name, f := range map[string]func(DGDMode, []float64, []float64, int, int, int, float64, []float64, *dgdScratch[float64]) float64{
-		"tokens": dgdTokens[float64], "channels": dgdChannels[float64],
-	} {
+	for _, channels := range []bool{false, true} {
 		g := make([]float64, 6)
-		if l := f(DGDPaper, x, y, 3, 2, 2, 1, g, &s); math.Abs(l-0.9624183) > 1e-7 {
-			t.Errorf("%s: loss %v, want 0.9624183", name, l)
+		if l := dgdPair(DGD{Mode: DGDPaper}, channels, x, y, 3, 2, 2, 1, g); math.Abs(l-0.9624183) > 1e-7 {
+			t.Errorf("channels %v: loss %v, want 0.9624183", channels, l)
 		}
 		for i := range g {
 			if math.Abs(g[i]-want[i]) > 1e-7 {
-				t.Errorf("%s: gradient %v, want %v", name, g, want)
+				t.Errorf("channels %v: gradient %v, want %v", channels, g, want)
 				break
 			}
 		}
@@ -38,49 +85,75 @@ func TestDGDGradient(t *testing.T) {
 				o.Mode = DGDMSE // one token: c is 1 and the square root is at its kink
 			}
 			x, y := randoms(r, n*d, 1), randoms(r, n*dT, 2)
-			g := make([]float64, len(x))
-			var s dgdScratch[float64]
-			loss := dgdPair(o, x, y, n, d, dT, 0.5, g, &s)
-			if loss < 0 || loss > math.Sqrt2+1e-9 {
-				t.Errorf("%v: loss %v out of range", o, loss)
+			for _, channels := range []bool{false, true} {
+				if channels && o.Mode == DGDRowwise {
+					continue
+				}
+				g := make([]float64, len(x))
+				loss := dgdPair(o, channels, x, y, n, d, dT, 0.5, g)
+				if loss < 0 || loss > math.Sqrt2+1e-9 {
+					t.Errorf("%v: loss %v out of range", o, loss)
+				}
+				checkGradient(t, string(o.Mode), x, g, func() float64 { return 0.5 * dgdPair(o, channels, x, y, n, d, dT, 0, nil) })
 			}
-			checkGradient(t, string(o.Mode), x, g, func() float64 { return 0.5 * dgdPair(o, x, y, n, d, dT, 0, nil, &s) })
 		}
 	}
 }
 
-// TestDGDFormsAgree compares the token form, the channel form and the plain
-// definition ‖S/‖S‖ - T/‖T‖‖.
-func TestDGDFormsAgree(t *testing.T) {
+// TestDGDPlan compares the runtime's products, in both forms, with the plain
+// loops in float64.
+func TestDGDPlan(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for range 20 {
-		n, d, dT := 1+r.IntN(20), 1+r.IntN(12), 1+r.IntN(12)
-		x, y := randoms(r, n*d, 1), randoms(r, n*dT, 1)
-		var s dgdScratch[float64]
-		for _, mode := range []DGDMode{DGDPaper, DGDMSE} {
-			ga, gb := make([]float64, n*d), make([]float64, n*d)
-			a := dgdTokens(mode, x, y, n, d, dT, 1, ga, &s)
-			b := dgdChannels(mode, x, y, n, d, dT, 1, gb, &s)
-			if math.Abs(a-b) > 1e-9*(1+1e4*b2(n, d, dT)) {
-				t.Errorf("n=%d d=%d dT=%d %s: tokens %v, channels %v", n, d, dT, mode, a, b)
+	for _, sh := range []tapShape{{3, 17, 8, 8}, {2, 17, 8, 5}, {4, 40, 6, 6}, {1, 50, 4, 7}, {2, 1, 4, 4}} {
+		x, y := randoms(r, sh.count*sh.tokens*sh.d, 1), randoms(r, sh.count*sh.tokens*sh.dT, 2)
+		for _, o := range []DGD{{Mode: DGDPaper}, {Mode: DGDMSE}, {Mode: DGDRowwise}, {Mode: DGDPaper, TeacherNorm: true}} {
+			if sh.tokens == 1 {
+				o.Mode = DGDMSE
 			}
-			for i := range ga {
-				if n > 1 && math.Abs(ga[i]-gb[i]) > 1e-6 {
-					t.Errorf("n=%d d=%d dT=%d %s: gradients differ: %v and %v", n, d, dT, mode, ga[i], gb[i])
-					break
+			want := 0.0
+			grad := make([]float64, len(x))
+			for k := range sh.count {
+				lo, hi := k*sh.tokens*sh.d, (k+1)*sh.tokens*sh.d
+				want += dgdPair(o, false, x[lo:hi], y[k*sh.tokens*sh.dT:(k+1)*sh.tokens*sh.dT], sh.tokens, sh.d, sh.dT, 0.5, grad[lo:hi])
+			}
+			for _, channels := range []bool{false, true} {
+				if channels && o.Mode == DGDRowwise {
+					continue
+				}
+				p := &dgdPlan{tapShape: sh, channels: channels}
+				if err := p.compile(); err != nil {
+					t.Fatal(err)
+				}
+				seed := make([]float32, len(x))
+				got, err := p.run(o, p.newState(), f32(x), f32(y), 0.5, seed)
+				if err != nil || math.Abs(got-want) > 1e-5*(1+want) {
+					t.Errorf("%+v %+v channels %v: loss %v, want %v (%v)", sh, o, channels, got, want, err)
+				}
+				for i := range seed {
+					if math.Abs(float64(seed[i])-grad[i]) > 1e-5*(1+math.Abs(grad[i])) {
+						t.Errorf("%+v %+v channels %v: gradient %d is %v, want %v", sh, o, channels, i, seed[i], grad[i])
+						break
+					}
 				}
 			}
 		}
 	}
+	for _, c := range []struct {
+		s    tapShape
+		want bool
+	}{{tapShape{1, 17, 32, 32}, false}, {tapShape{1, 197, 64, 64}, true}, {tapShape{1, 49, 32, 32}, false}} {
+		if p, err := newDGDPlan(DGD{Mode: DGDPaper}, c.s); err != nil || p.channels != c.want {
+			t.Errorf("%v: channel form %v, %v", c.s, p.channels, err)
+		}
+	}
 }
 
-// b2 is 1 for shapes whose similarity matrices are collinear, where 2-2c is pure
-// rounding.
-func b2(n, d, dT int) float64 {
-	if n == 1 || d == 1 && dT == 1 {
-		return 1
+func f32(x []float64) []float32 {
+	out := make([]float32, len(x))
+	for i := range x {
+		out[i] = float32(x[i])
 	}
-	return 0
+	return out
 }
 
 func TestDGDExtremes(t *testing.T) {
@@ -96,16 +169,15 @@ func TestDGDExtremes(t *testing.T) {
 		}
 	}
 	zero := make([]float32, len(x))
-	var s dgdScratch[float32]
 	for _, mode := range []DGDMode{DGDPaper, DGDMSE, DGDRowwise} {
 		o := DGD{Mode: mode}
 		g := make([]float32, len(x))
-		if l := dgdPair(o, x, rotated, 17, 8, 8, 1, g, &s); l > 2e-4 {
+		if l := dgdPair(o, false, x, rotated, 17, 8, 8, 1, g); l > 2e-4 {
 			t.Errorf("%s: loss %v between q and a rotated, scaled q", mode, l)
 		}
 		for _, pair := range [][2][]float32{{zero, x}, {x, zero}, {zero, zero}} {
 			clear(g)
-			l := dgdPair(o, pair[0], pair[1], 17, 8, 8, 1, g, &s)
+			l := dgdPair(o, false, pair[0], pair[1], 17, 8, 8, 1, g)
 			if math.IsNaN(l) || slices.ContainsFunc(g, func(v float32) bool { return v != v }) {
 				t.Errorf("%s: all-zero tokens give %v", mode, l)
 			}
@@ -113,21 +185,26 @@ func TestDGDExtremes(t *testing.T) {
 	}
 }
 
+// BenchmarkDGD is q or k of one layer for 16 images.
 func BenchmarkDGD(b *testing.B) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for _, c := range []struct {
 		name string
-		n, d int
-	}{{"fmnist", 17, 32}, {"deit", 197, 64}} {
+		s    tapShape
+	}{{"fmnist", tapShape{48, 17, 32, 32}}, {"deit", tapShape{48, 197, 64, 64}}} {
 		b.Run(c.name, func(b *testing.B) {
-			x, y, g := make([]float32, c.n*c.d), make([]float32, c.n*c.d), make([]float32, c.n*c.d)
-			for i := range x {
-				x[i], y[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+			x := f32(randoms(r, c.s.count*c.s.tokens*c.s.d, 1))
+			y, seed := f32(randoms(r, len(x), 1)), make([]float32, len(x))
+			o := DGD{Mode: DGDPaper}
+			p, err := newDGDPlan(o, c.s)
+			if err != nil {
+				b.Fatal(err)
 			}
-			var s dgdScratch[float32]
+			st := p.newState()
 			for b.Loop() {
-				dgdPair(DGD{Mode: DGDPaper}, x, y, c.n, c.d, c.d, 1, g, &s)
+				p.run(o, st, x, y, 1, seed)
 			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/16, "µs/image")
 		})
 	}
 }

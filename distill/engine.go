@@ -33,14 +33,9 @@ type tap struct{ s, t *ir.Value }
 type plan struct {
 	student, teacher *runtime.Program
 	classes          int
-	taps             []tapShape
-}
-
-// tapShape describes one tap: count matrices [tokens, d], each with weight w in
-// a batch of one image.
-type tapShape struct {
-	count, tokens, d, dT int
-	w                    float64
+	dgd              map[tapShape]*dgdPlan
+	taps             []*dgdPlan // of each tap
+	weights          []float64  // of one matrix of each tap in a batch of one image
 }
 
 // worker is what one goroutine needs.
@@ -48,7 +43,7 @@ type worker struct {
 	student, teacher map[int]*runtime.State
 	grads            [][]float32
 	loss             scratch
-	dgd              dgdScratch[float32]
+	dgd              map[*dgdPlan]*dgdState
 	rows             [3][][]float32
 }
 
@@ -82,7 +77,7 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 		}
 	}
 	for range o.Threads {
-		w := &worker{student: map[int]*runtime.State{}, teacher: map[int]*runtime.State{}, grads: zeros(params)}
+		w := &worker{student: map[int]*runtime.State{}, teacher: map[int]*runtime.State{}, dgd: map[*dgdPlan]*dgdState{}, grads: zeros(params)}
 		e.workers = append(e.workers, w)
 	}
 	e.total = zeros(params)
@@ -101,7 +96,7 @@ func (e *engine) plan(n int) (*plan, error) {
 	if p := e.plans[n]; p != nil {
 		return p, nil
 	}
-	p := &plan{}
+	p := &plan{dgd: map[tapShape]*dgdPlan{}}
 	var taps [2][]*ir.Value
 	for _, t := range e.taps {
 		taps[0] = append(taps[0], t.s)
@@ -169,7 +164,7 @@ func classesOf(p *runtime.Program, logits []*ir.Value, n int) (int, error) {
 	return classes, nil
 }
 
-// measureTaps fills p.taps. A matrix weighs Lambda · 1/(heads of all taps) ·
+// measureTaps fills p.taps and p.weights. A matrix weighs Lambda · 1/(heads of all taps) ·
 // 1/(windows of an image), so that the sum is the mean over layers, heads and
 // {q, k}.
 func (p *plan) measureTaps(e *engine, n int) error {
@@ -183,13 +178,21 @@ func (p *plan) measureTaps(e *engine, n int) error {
 			return fmt.Errorf("DGD cannot compare student tensor %s %v with teacher tensor %s %v: want [images, heads, tokens, channels] with equal images, heads and tokens",
 				ir.Quote(t.s.Name), s, ir.Quote(t.t.Name), u)
 		}
-		p.taps = append(p.taps, tapShape{count: count, tokens: tokens, d: d, dT: dT})
+		shape := tapShape{count: count, tokens: tokens, d: d, dT: dT}
+		if p.dgd[shape] == nil {
+			q, err := newDGDPlan(e.opt.DGD, shape)
+			if err != nil {
+				return err
+			}
+			p.dgd[shape] = q
+		}
+		p.taps = append(p.taps, p.dgd[shape])
 		heads[i] = h
 		all += h
 	}
-	for i := range p.taps {
-		windows := p.taps[i].count / (n * heads[i])
-		p.taps[i].w = e.opt.DGD.Lambda / float64(all*windows)
+	for i, t := range p.taps {
+		windows := t.count / (n * heads[i])
+		p.weights = append(p.weights, e.opt.DGD.Lambda/float64(all*windows))
 	}
 	return nil
 }

@@ -118,13 +118,11 @@ func (c *collector) elementwise(n *ir.Node, v *ir.Value) {
 		}
 	}
 	kind := Embed
-	if len(v.Const.Shape) == 1 {
-		switch {
-		case n.Is("Add"):
-			kind = Bias
-		case n.Is("Mul"):
-			kind = Norm
-		}
+	switch {
+	case n.Is("Mul"):
+		kind = Norm
+	case n.Is("Add") && len(v.Const.Shape) == 1:
+		kind = Bias
 	}
 	c.add(v, kind, nil)
 }

@@ -137,7 +137,9 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 		logitLoss(*e.opt.Loss, w.rows[0], w.rows[1], label, weight, w.rows[2], &sum, &w.loss)
 	}
 	for i, t := range e.taps {
-		w.tapLoss(e.opt.DGD, p.taps[i], st.Value(t.s), te.Value(t.t), st.Seed(t.s), weight, &sum)
+		if err := w.tapLoss(e.opt.DGD, p.taps[i], st.Value(t.s), te.Value(t.t), st.Seed(t.s), weight*p.weights[i], &sum); err != nil {
+			return sum, err
+		}
 	}
 	if !finite(sum.total) {
 		return sum, nil // the trainer reports it; a backward pass would tell nothing more
@@ -155,17 +157,16 @@ func zeroOrNaN(x []float32) float64 {
 	return float64(s)
 }
 
-func (w *worker) tapLoss(o DGD, s tapShape, x, y, seed []float32, weight float64, sum *lossSums) {
-	size, sizeT := s.tokens*s.d, s.tokens*s.dT
-	for k := range s.count {
-		var g []float32
-		if seed != nil {
-			g = seed[k*size : (k+1)*size]
-		}
-		l := dgdPair(o, x[k*size:(k+1)*size], y[k*sizeT:(k+1)*sizeT], s.tokens, s.d, s.dT, weight*s.w, g, &w.dgd)
-		sum.total += weight * s.w * l
-		sum.dgd += weight * s.w * l / o.Lambda
+func (w *worker) tapLoss(o DGD, p *dgdPlan, x, y, seed []float32, weight float64, sum *lossSums) error {
+	st := w.dgd[p]
+	if st == nil {
+		st = p.newState()
+		w.dgd[p] = st
 	}
+	l, err := p.run(o, st, x, y, weight, seed)
+	sum.total += weight * l
+	sum.dgd += weight * l / o.Lambda
+	return err
 }
 
 // runOn runs the worker's state of a program forward, made when first needed.
