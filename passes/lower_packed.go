@@ -25,13 +25,14 @@ func lowerPacked(g *ir.Graph, r *Report) (bool, error) {
 		return false, err
 	}
 	changed := false
+	names := heldNames{g: g}
 	for n := range g.Nodes() {
 		if !n.Is("MatMul") {
 			continue
 		}
-		done, err := lowerLinear(g, r, n)
+		done, err := lowerLinear(&names, r, n)
 		if err == nil && !done {
-			done, err = lowerProduct(g, r, n)
+			done, err = lowerProduct(&names, r, n)
 		}
 		if err != nil {
 			return changed, err
@@ -40,15 +41,41 @@ func lowerPacked(g *ir.Graph, r *Report) (bool, error) {
 	}
 	if changed {
 		dropDead(g, &Report{Pass: r.Pass})
+		names.settle()
 	}
 	return changed, nil
 }
 
+// heldNames makes constants whose names are still held by the ones they take
+// the place of, and renames them when those are gone.
+type heldNames struct {
+	g    *ir.Graph
+	made []*ir.Value
+	want []string
+}
+
+func (h *heldNames) add(name string, t *ir.Tensor) *ir.Value {
+	v := h.g.AddConst(name, t)
+	if v.Name != name {
+		h.made, h.want = append(h.made, v), append(h.want, name)
+	}
+	return v
+}
+
+func (h *heldNames) settle() {
+	for i, v := range h.made {
+		if h.g.Value(h.want[i]) == nil && len(v.Uses()) > 0 {
+			h.g.Rename(v, h.want[i])
+		}
+	}
+}
+
 // lowerLinear turns FakeQuant(x)·FakeQuant(W) + bias into QLinear.
-func lowerLinear(g *ir.Graph, r *Report, n *ir.Node) (bool, error) {
+func lowerLinear(names *heldNames, r *Report, n *ir.Node) (bool, error) {
 	if !IsLinear(n) {
 		return false, nil
 	}
+	g := names.g
 	xq, err := quantOf(n.Inputs[0])
 	if err != nil {
 		return false, err
@@ -80,11 +107,11 @@ func lowerLinear(g *ir.Graph, r *Report, n *ir.Node) (bool, error) {
 		for i := range scales {
 			scales[i] = wq.scale[0]
 		}
-		ws = g.AddConst(ws.Name, ir.Of(scales, width))
+		ws = names.add(ws.Name, ir.Of(scales, width))
 	}
 	name := LayerName(n)
-	in := []*ir.Value{xq.node.Inputs[0], g.AddConst(name+".weight_packed", packed), ws,
-		scalarScale(g, xq), g.AddConst(name+".input_offset", ir.Scalar(z))}
+	in := []*ir.Value{xq.node.Inputs[0], names.add(name+".weight_packed", packed), ws,
+		scalarScale(names, xq), names.add(name+".input_offset", ir.Scalar(z))}
 	root := n
 	if add, bias := linearBias(n); add != nil {
 		in = append(in, bias)
@@ -110,22 +137,26 @@ func zeroPointError(s *quantSettings) error {
 }
 
 // scalarScale is the FakeQuant's own scale constant, made 0-d where it is not.
-func scalarScale(g *ir.Graph, s *quantSettings) *ir.Value {
+func scalarScale(names *heldNames, s *quantSettings) *ir.Value {
 	v := s.node.Inputs[1]
 	if len(v.Const.Shape) == 0 {
 		return v
 	}
-	return g.AddConst(v.Name, ir.Scalar(s.scale[0]))
+	return names.add(v.Name, ir.Scalar(s.scale[0]))
 }
 
 // lowerProduct turns a product of two fake-quantised activations into QMatMul.
-func lowerProduct(g *ir.Graph, r *Report, n *ir.Node) (bool, error) {
+func lowerProduct(names *heldNames, r *Report, n *ir.Node) (bool, error) {
 	if weightOf(n) != nil {
 		return false, nil
 	}
+	g := names.g
 	var in []*ir.Value
 	var bits [2]int
 	name := LayerName(n)
+	if n.Role.Kind != "" {
+		name += "." + n.Role.Kind
+	}
 	var operands [2]operand
 	for i, v := range n.Inputs {
 		o, err := operandOf(v, i == 0)
@@ -146,12 +177,12 @@ func lowerProduct(g *ir.Graph, r *Report, n *ir.Node) (bool, error) {
 			x = r.inherit(t, o.trans).Out()
 		}
 		side := string("ab"[i])
-		in = append(in, x, o.scale(g, n.Inputs[i].Type.Rank()), g.AddConst(name+"."+side+"_offset", ir.Scalar(z)))
+		in = append(in, x, o.scale(names, n.Inputs[i].Type.Rank()), names.add(name+"."+side+"_offset", ir.Scalar(z)))
 	}
 	op := fmt.Sprintf("QMatMulA%dB%d", bits[0], bits[1])
 	q := g.InsertBefore(n, ir.Domain, op, nil, in, n.Out().Name)
 	q.Out().Type = n.Out().Type
-	r.inherit(q, n)
+	r.inherit(q, n).Name = name
 	substitute(g, n.Out(), q.Out())
 	r.Count(op, 1)
 	return true, nil
@@ -198,14 +229,14 @@ func (o operand) outAxis() int {
 }
 
 // scale is the scale constant shaped to broadcast against the operand.
-func (o operand) scale(g *ir.Graph, rank int) *ir.Value {
+func (o operand) scale(names *heldNames, rank int) *ir.Value {
 	if o.q.axis < 0 {
-		return scalarScale(g, o.q)
+		return scalarScale(names, o.q)
 	}
 	shape := make([]int, rank)
 	for i := range shape {
 		shape[i] = 1
 	}
 	shape[o.outAxis()] = len(o.q.scale)
-	return g.AddConst(o.q.node.Inputs[1].Name, ir.Of(append([]float32(nil), o.q.scale...), shape...))
+	return names.add(o.q.node.Inputs[1].Name, ir.Of(append([]float32(nil), o.q.scale...), shape...))
 }

@@ -2,6 +2,7 @@ package passes
 
 import (
 	"math"
+	"strings"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/ops"
@@ -22,6 +23,7 @@ func lowerConv(g *ir.Graph, r *Report) (bool, error) {
 		return false, err
 	}
 	changed := false
+	names := heldNames{g: g}
 	for n := range g.Nodes() {
 		if !n.IsOwn("FakeQuant") {
 			continue
@@ -33,15 +35,17 @@ func lowerConv(g *ir.Graph, r *Report) (bool, error) {
 		switch {
 		case s == nil:
 		case n.Inputs[0].IsConst() && s.signed && s.zeroPoint == nil:
-			dequantWeight(g, r, s)
+			dequantWeight(&names, r, s)
 			changed = true
 		case s.bits == 8 && s.axis < 0 && readByConv(n.Out()):
-			if err := quantDequant(g, r, s); err != nil {
+			if err := quantDequant(&names, r, s); err != nil {
 				return changed, err
 			}
 			changed = true
 		}
 	}
+	g.DropUnusedConsts()
+	names.settle()
 	return changed, nil
 }
 
@@ -56,14 +60,15 @@ func readByConv(v *ir.Value) bool {
 
 // dequantWeight puts int8 codes and a DequantizeLinear in the place of the
 // FakeQuant of a weight.
-func dequantWeight(g *ir.Graph, r *Report, s *quantSettings) {
+func dequantWeight(names *heldNames, r *Report, s *quantSettings) {
 	n := s.node
 	w := n.Inputs[0]
 	attrs := ir.Attrs{}
 	if s.axis >= 0 {
 		attrs["axis"] = int64(s.axis)
 	}
-	codes := g.AddConst(w.Name+"_codes", ir.Of(s.codes(w.Const), w.Const.Shape...))
+	g := names.g
+	codes := names.add(w.Name+"_codes", ir.Of(s.codes(w.Const), w.Const.Shape...))
 	replaceNode(g, r, n, "DequantizeLinear", attrs, "weights", codes, n.Inputs[1])
 }
 
@@ -79,7 +84,7 @@ func replaceNode(g *ir.Graph, r *Report, n *ir.Node, op string, attrs ir.Attrs, 
 
 // quantDequant puts QuantizeLinear and DequantizeLinear in the place of an
 // 8-bit FakeQuant: codes of i8 when signed, u8 when not.
-func quantDequant(g *ir.Graph, r *Report, s *quantSettings) error {
+func quantDequant(names *heldNames, r *Report, s *quantSettings) error {
 	if _, ok := s.offset(); !ok {
 		return zeroPointError(s)
 	}
@@ -93,7 +98,9 @@ func quantDequant(g *ir.Graph, r *Report, s *quantSettings) error {
 	if s.signed {
 		zero, elem = ir.Scalar(int8(z)), ir.Int8
 	}
-	scale, zp := scalarScale(g, s), g.AddConst(n.Inputs[1].Name+"_zero_point", zero)
+	g := names.g
+	stem, _ := strings.CutSuffix(n.Inputs[1].Name, "_scale")
+	scale, zp := scalarScale(names, s), names.add(stem+"_zero_point", zero)
 	q := g.InsertBefore(n, "", "QuantizeLinear", nil, []*ir.Value{n.Inputs[0], scale, zp}, n.Out().Name+".codes")
 	q.Out().Type = ir.Type{Elem: elem, Shape: n.Out().Type.Shape, Ranked: n.Out().Type.Ranked}
 	r.inherit(q, n)
@@ -116,6 +123,7 @@ func lowerFakeQuant(g *ir.Graph, r *Report) (bool, error) {
 		return false, err
 	}
 	changed := false
+	names := heldNames{g: g}
 	for n := range g.Nodes() {
 		if !n.IsOwn("FakeQuant") {
 			continue
@@ -128,13 +136,16 @@ func lowerFakeQuant(g *ir.Graph, r *Report) (bool, error) {
 			r.Note(n, "FakeQuant stays: its scale is computed or the rank is not known")
 			continue
 		}
-		spellQuant(g, r, s)
+		spellQuant(&names, r, s)
 		changed = true
 	}
+	g.DropUnusedConsts()
+	names.settle()
 	return changed, nil
 }
 
-func spellQuant(g *ir.Graph, r *Report, s *quantSettings) {
+func spellQuant(names *heldNames, r *Report, s *quantSettings) {
+	g := names.g
 	n := s.node
 	x, t := n.Inputs[0], n.Out().Type
 	name := n.Out().Name
@@ -144,14 +155,14 @@ func spellQuant(g *ir.Graph, r *Report, s *quantSettings) {
 			if len(v.Const.Shape) == 0 && &v.Const.F32()[0] == &data[0] {
 				return v
 			}
-			return g.AddConst(v.Name, ir.Scalar(data[0]))
+			return names.add(v.Name, ir.Scalar(data[0]))
 		}
 		shape := make([]int, x.Type.Rank()-s.axis)
 		for i := range shape {
 			shape[i] = 1
 		}
 		shape[0] = len(data)
-		return g.AddConst(v.Name, ir.Of(append([]float32(nil), data...), shape...))
+		return names.add(v.Name, ir.Of(append([]float32(nil), data...), shape...))
 	}
 	scale := perGroup(n.Inputs[1], s.scale)
 	step := func(op, suffix string, in ...*ir.Value) *ir.Value {
