@@ -16,7 +16,7 @@ func init() {
 		"MatMul": buildMatMul, "Gemm": buildGemm, "Conv": buildConv,
 		"LayerNormalization": buildLayerNorm,
 		"Softmax":            buildSoftmax(false), "LogSoftmax": buildSoftmax(true),
-		"ReduceMean": buildReduce(true), "ReduceSum": buildReduce(false), "GlobalAveragePool": buildGlobalPool,
+		"ReduceMean": buildReduceMean, "ReduceSum": buildReduce(false), "GlobalAveragePool": buildGlobalPool,
 		"Where": buildWhere, "Gather": buildGather,
 
 		"Transpose": buildTranspose, "Concat": buildConcat, "Split": buildSplit, "Slice": buildSlice,

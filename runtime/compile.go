@@ -14,13 +14,14 @@ type compiler struct {
 	of  map[*ir.Value]*ir.Value // caller's value -> value of g
 	p   *Program
 
-	ids    map[*ir.Value]int // value of g -> value of p
-	params map[*ir.Value]int // value of g -> index in Config.Params
-	taps   map[*ir.Value]bool
-	live   map[*ir.Node]bool
-	left   map[*ir.Value]*ir.Node  // product left to the Add that reads it
-	turned map[*ir.Value]*ir.Value // matrix transposed by its readers -> the matrix
-	pinned []int
+	ids      map[*ir.Value]int // value of g -> value of p
+	params   map[*ir.Value]int // value of g -> index in Config.Params
+	taps     map[*ir.Value]bool
+	live     map[*ir.Node]bool
+	left     map[*ir.Value]*ir.Node  // product left to the Add that reads it
+	absorbed map[*ir.Node]bool       // nodes that an earlier step has done
+	turned   map[*ir.Value]*ir.Value // matrix transposed by its readers -> the matrix
+	pinned   []int
 }
 
 // Compile plans g at fixed shapes. The graph is not modified; its values are the
@@ -31,7 +32,7 @@ type compiler struct {
 func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	c := &compiler{
 		cfg: cfg, ids: map[*ir.Value]int{}, params: map[*ir.Value]int{}, taps: map[*ir.Value]bool{},
-		live: map[*ir.Node]bool{}, left: map[*ir.Value]*ir.Node{}, turned: map[*ir.Value]*ir.Value{},
+		live: map[*ir.Node]bool{}, left: map[*ir.Value]*ir.Node{}, absorbed: map[*ir.Node]bool{}, turned: map[*ir.Value]*ir.Value{},
 		p: &Program{byIR: map[*ir.Value]int{}, inputN: map[*ir.Value]int{}, train: cfg.Train},
 	}
 	if err := c.prepare(g); err != nil {
@@ -253,7 +254,7 @@ type builder func(c *compiler, n *ir.Node) (bool, error)
 
 // lower makes the steps of a node.
 func (c *compiler) lower(n *ir.Node) error {
-	if c.leaveToDequantize(n) {
+	if c.absorbed[n] || c.leaveToDequantize(n) {
 		return nil
 	}
 	key := n.Op

@@ -62,6 +62,21 @@ func (b *bench) own(op string, attrs ir.Attrs, in ...*ir.Value) *ir.Value {
 	return b.g.InsertBefore(nil, ir.Domain, op, attrs, in, "y").Out()
 }
 
+// spelled is a normalisation in single operators.
+func (b *bench) spelled(x *ir.Value, pow bool) (mean, spread, y *ir.Value) {
+	mean = b.op("ReduceMean", nil, x, b.ints(-1))
+	c := b.op("Sub", nil, x, mean)
+	var sq *ir.Value
+	if pow {
+		sq = b.op("Pow", nil, c, b.con(2, 2))
+	} else {
+		sq = b.op("Mul", nil, c, c)
+	}
+	v := b.op("Add", nil, b.op("ReduceMean", nil, sq, b.ints(-1)), b.con(1e-5, 1e-5))
+	spread = b.op("Sqrt", nil, v)
+	return mean, spread, b.op("Div", nil, c, spread)
+}
+
 // compile plans the graph; train adds the taps too.
 func (b *bench) compile(t *testing.T, train bool) *Program {
 	t.Helper()

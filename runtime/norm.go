@@ -5,11 +5,14 @@ import (
 	"github.com/qvitc/qvitc/ir"
 )
 
-// layerNorm normalises the trailing axes (ONNX LayerNormalization-17).
+// layerNorm normalises the trailing axes (ONNX LayerNormalization-17), or the
+// last one where the graph spells it out (see spelled).
 type layerNorm struct {
 	base
-	x, gamma, beta, y int // gamma and beta: -1 where left out
-	mean, rstd        int
+	x, gamma, beta, y int  // gamma and beta: -1 where left out
+	mean, rstd        int  // one number a row
+	meanOut           bool // other steps read mean
+	spread            int  // 1/rstd for other steps; -1: nobody reads it
 	dxg, dgamma, dbet grad
 	rows, n           int
 	eps               float32
@@ -19,7 +22,7 @@ func buildLayerNorm(c *compiler, n *ir.Node) (bool, error) {
 	x := n.Inputs[0]
 	in := c.shape(x)
 	axis := wrapAxis(n.Attrs.Int("axis", -1), len(in))
-	s := &layerNorm{rows: size(in[:axis]), n: size(in[axis:]), eps: n.Attrs.Float("epsilon", 1e-5)}
+	s := &layerNorm{rows: size(in[:axis]), n: size(in[axis:]), eps: n.Attrs.Float("epsilon", 1e-5), spread: -1}
 	for i := range n.Outputs {
 		if o := n.Outputs[i]; i > 0 && o != nil && (c.users(o) > 0 || c.kept(o)) {
 			return false, nil
@@ -31,9 +34,18 @@ func buildLayerNorm(c *compiler, n *ir.Node) (bool, error) {
 		}
 	}
 	s.x, s.gamma, s.beta, s.y = c.value(x), c.value(n.Input(1)), c.value(n.Input(2)), c.value(n.Out())
-	s.mean, s.rstd = c.temp(&s.base, s.rows, untilBack), c.temp(&s.base, s.rows, untilBack)
-	s.in, s.out = []int{s.x}, []int{s.y}
-	s.keep = []int{s.x}
+	c.addLayerNorm(n, s)
+	return true, nil
+}
+
+// addLayerNorm completes and emits a step whose operands are set.
+func (c *compiler) addLayerNorm(n *ir.Node, s *layerNorm) {
+	if !s.meanOut {
+		s.mean = c.temp(&s.base, s.rows, untilBack)
+	}
+	s.rstd = c.temp(&s.base, s.rows, untilBack)
+	s.in, s.out = []int{s.x}, append(s.out, s.y)
+	s.keep = append(s.keep, s.x)
 	s.dxg.id, s.dgamma.id, s.dbet.id = s.x, s.gamma, s.beta
 	s.dx = []*grad{&s.dxg}
 	if s.gamma >= 0 {
@@ -43,7 +55,6 @@ func buildLayerNorm(c *compiler, n *ir.Node) (bool, error) {
 		s.in, s.dx = append(s.in, s.beta), append(s.dx, &s.dbet)
 	}
 	c.emit(n, s)
-	return true, nil
 }
 
 // opt is a value's data, or nil for one that is left out.
@@ -56,6 +67,12 @@ func opt(data [][]float32, id int) []float32 {
 
 func (s *layerNorm) forward(st *State) error {
 	kernel.LayerNorm(st.v[s.y], st.v[s.mean], st.v[s.rstd], st.v[s.x], opt(st.v, s.gamma), opt(st.v, s.beta), s.rows, s.n, s.eps)
+	if s.spread >= 0 {
+		rstd := st.v[s.rstd]
+		for i := range st.v[s.spread] {
+			st.v[s.spread][i] = 1 / rstd[i]
+		}
+	}
 	return nil
 }
 
@@ -66,6 +83,9 @@ func (s *layerNorm) backward(st *State) {
 	}
 	kernel.LayerNormBackward(dx, target(st, &s.dgamma), target(st, &s.dbet), st.g[s.y], st.v[s.x], opt(st.v, s.gamma),
 		st.v[s.mean], st.v[s.rstd], s.rows, s.n, s.dxg.acc)
+	if dx != nil && (s.meanOut || s.spread >= 0) {
+		s.statistics(st, dx)
+	}
 }
 
 // target is the gradient that a kernel adds to, cleared where it is the first to

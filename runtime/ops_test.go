@@ -116,6 +116,20 @@ var family = []struct {
 	{name: "LayerNorm axis", build: func(b *bench) *ir.Value {
 		return b.op("LayerNormalization", ir.Attrs{"axis": int64(1)}, b.act(-1, 1, 3, 4, 5), b.act(0.5, 2, 4, 5))
 	}},
+	{name: "LayerNorm spelled", build: func(b *bench) *ir.Value {
+		_, _, y := b.spelled(b.act(-1, 1, 3, 4, 8), false)
+		return b.op("Add", nil, b.op("Mul", nil, y, b.par(0.5, 2, 8)), b.par(-1, 1, 8))
+	}},
+	{name: "LayerNorm spelled, Pow", build: func(b *bench) *ir.Value {
+		_, _, y := b.spelled(b.act(-1, 1, 3, 4, 8), true)
+		return b.op("Mul", nil, y, b.act(0.5, 2, 8))
+	}},
+	{name: "LayerNorm rescale", build: func(b *bench) *ir.Value {
+		x := b.act(-1, 1, 3, 4, 8)
+		mean, spread, y := b.spelled(x, false)
+		y = b.op("Add", nil, b.op("Mul", nil, y, spread), mean)
+		return b.op("Mul", nil, y, b.op("Add", nil, x, b.op("Mul", nil, mean, spread)))
+	}},
 	{name: "Softmax", build: func(b *bench) *ir.Value { return b.op("Softmax", nil, b.act(-3, 3, 2, 3, 7)) }},
 	{name: "Softmax axis", build: func(b *bench) *ir.Value {
 		return b.op("Softmax", ir.Attrs{"axis": int64(1)}, b.act(-3, 3, 2, 5, 7))
