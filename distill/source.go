@@ -14,3 +14,8 @@ type Source interface {
 type filler interface {
 	Fill(b *dataset.Batch, epoch, i int) error
 }
+
+var _ interface {
+	Source
+	filler
+} = (*dataset.Loader)(nil)
