@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/qvitc/qvitc/internal/atomicfile"
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+)
+
+// experiment is a matrix of compress runs: every variant at every width with
+// every seed. Flags are those of compress, without the dashes.
+type experiment struct {
+	Title    string            `yaml:"title"`
+	Model    string            `yaml:"model"`
+	Data     string            `yaml:"data"`
+	Flags    map[string]string `yaml:"flags"`
+	Bits     []string          `yaml:"bits"`
+	Seeds    []uint64          `yaml:"seeds"`
+	Variants []variant         `yaml:"variants"`
+}
+
+type variant struct {
+	Name  string            `yaml:"name"`
+	Flags map[string]string `yaml:"flags"`
+}
+
+// cell is one run and what came out of it.
+type cell struct {
+	Key     string   `json:"key"` // the command line: a finished cell is not run again
+	Variant string   `json:"variant"`
+	Bits    string   `json:"bits"`
+	Seed    uint64   `json:"seed"`
+	Result  *outcome `json:"result"`
+}
+
+func (a *app) experimentCmd() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "experiment FILE.yaml",
+		Short: "Run a matrix of compressions and tabulate top-1",
+		Long: `experiment runs compress for every variant, width and seed of a YAML file, keeps
+each result in a JSON-lines file, and prints a Markdown table of mean and spread.
+Run again it goes on where it stopped.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.experiment(c.Context(), args[0], out) },
+	}
+	c.Flags().StringVarP(&out, "output", "o", "", "results file (default FILE.jsonl); the table goes to FILE.md beside it")
+	return c
+}
+
+func (a *app) experiment(ctx context.Context, file, out string) error {
+	e, err := readExperiment(file)
+	if err != nil {
+		return err
+	}
+	if out == "" {
+		out = strings.TrimSuffix(file, filepath.Ext(file)) + ".jsonl"
+	}
+	done, err := readCells(out)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp("", "qvitc-experiment")
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	defer os.RemoveAll(tmp)
+	results, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	defer results.Close()
+	total := len(e.Variants) * len(e.Bits) * len(e.Seeds)
+	p := a.progress("experiment", total)
+	defer p.done()
+	var cells []cell
+	for _, seed := range e.Seeds {
+		for _, bits := range e.Bits {
+			for _, v := range e.Variants {
+				args := e.args(v, bits, seed)
+				c := cell{Key: strings.Join(args, " "), Variant: v.Name, Bits: bits, Seed: seed, Result: done[strings.Join(args, " ")]}
+				if c.Result == nil {
+					if c.Result, err = a.runCell(ctx, args, filepath.Join(tmp, "cell.onnx")); err != nil {
+						return err
+					}
+					b, err := json.Marshal(c)
+					if err != nil {
+						return err
+					}
+					if _, err := results.Write(append(b, '\n')); err != nil {
+						return fail(exitIO, err)
+					}
+				}
+				cells = append(cells, c)
+				p.at(len(cells), fmt.Sprintf("%s %s seed %d: %.2f %%", v.Name, bits, seed, 100*c.Result.Top1Student))
+			}
+		}
+	}
+	table := e.table(file, cells)
+	md := strings.TrimSuffix(out, filepath.Ext(out)) + ".md"
+	if err := atomicfile.WriteFile(md, func(w io.Writer) error { _, err := io.WriteString(w, table); return err }); err != nil {
+		return fail(exitIO, err)
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"results": out, "table": md, "cells": cells})
+	}
+	_, err = io.WriteString(a.out, table)
+	return err
+}
+
+func readExperiment(file string) (*experiment, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	e := &experiment{}
+	if err := d.Decode(e); err != nil {
+		return nil, fail(exitUsage, fmt.Errorf("%s: %w", file, err))
+	}
+	if e.Model == "" || e.Data == "" || len(e.Bits) == 0 || len(e.Seeds) == 0 || len(e.Variants) == 0 {
+		return nil, failf(exitUsage, "", "%s: model, data, bits, seeds and variants must all be there", file)
+	}
+	return e, nil
+}
+
+// args is the command line of one cell, without the output.
+func (e *experiment) args(v variant, bits string, seed uint64) []string {
+	flags := maps.Clone(e.Flags)
+	if flags == nil {
+		flags = map[string]string{}
+	}
+	maps.Copy(flags, v.Flags)
+	args := []string{"compress", e.Model, "--data", e.Data, "-b", bits, "--seed", fmt.Sprint(seed)}
+	for _, k := range slices.Sorted(maps.Keys(flags)) {
+		args = append(args, "--"+k+"="+flags[k])
+	}
+	return args
+}
+
+// runCell runs one compression in this process and reads its JSON.
+func (a *app) runCell(ctx context.Context, args []string, output string) (*outcome, error) {
+	var buf bytes.Buffer
+	sub := &app{in: a.in, out: &buf, err: io.Discard}
+	root := sub.root()
+	root.SetArgs(append(slices.Clone(args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", a.threads)))
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return nil, fail(exitUsage, fmt.Errorf("%s: %w", strings.Join(args, " "), err))
+	}
+	o := &outcome{}
+	if err := json.Unmarshal(buf.Bytes(), o); err != nil {
+		return nil, fail(exitInternal, err)
+	}
+	return o, nil
+}
+
+// readCells reads finished cells by key; a last line cut short is passed over.
+func readCells(file string) (map[string]*outcome, error) {
+	f, err := os.Open(file)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	defer f.Close()
+	done := map[string]*outcome{}
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for s.Scan() {
+		var c cell
+		if json.Unmarshal(s.Bytes(), &c) == nil && c.Result != nil {
+			done[c.Key] = c.Result
+		}
+	}
+	return done, fail(exitIO, s.Err())
+}
