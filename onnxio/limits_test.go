@@ -61,7 +61,7 @@ func TestLimits(t *testing.T) {
 			Indices: &onnxpb.TensorProto{DataType: ptr(int32(7)), Dims: []int64{1}, Int64Data: []int64{1}}}}
 		return m
 	}
-	depth := func(n int) *onnxpb.ModelProto { 
+	depth := func(n int) *onnxpb.ModelProto {
 		inner := &onnxpb.GraphProto{Name: ptr("g")}
 		for range n {
 			inner = &onnxpb.GraphProto{Name: ptr("g"), Node: []*onnxpb.NodeProto{{OpType: ptr("If"), Input: []string{"c"}, Output: []string{"o"},
