@@ -309,8 +309,10 @@ func (c *recogniser) patchEmbed() {
 			} else {
 				c.set(n, ir.RoleMerge, c.block(n.Out()))
 			}
-		case IsLinear(n) && c.block(n.Out()) < 0 && slices.Contains(c.g.Inputs, imageOf(n.Inputs[0])):
-			c.set(n, ir.RolePatchEmbed, -1)
+		case IsLinear(n) && c.block(n.Out()) < 0:
+			if img := imageOf(n.Inputs[0]); slices.Contains(c.g.Inputs, img) && img.Type.Rank() >= 4 {
+				c.set(n, ir.RolePatchEmbed, -1)
+			}
 		}
 	}
 }

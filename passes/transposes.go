@@ -18,20 +18,24 @@ product with role scores stays: it separates k from its transposed form.`,
 }
 
 func mergeLayout(g *ir.Graph, r *Report) (bool, error) {
-	if _, err := ops.Infer(g); err != nil {
-		return false, err
-	}
 	changed := false
-	for n := range g.Nodes() {
-		switch {
-		case n.Is("Transpose"):
-			changed = mergeTranspose(g, r, n) || changed
-		case n.Is("Reshape"):
-			changed = mergeReshape(r, n) || mergeReshapeTranspose(g, r, n) || changed
+	for again := true; again; { // what vanishes brings others together
+		if _, err := ops.Infer(g); err != nil {
+			return changed, err
 		}
-	}
-	if changed {
-		dropDead(g, &Report{Pass: r.Pass})
+		again = false
+		for n := range g.Nodes() {
+			switch {
+			case n.Is("Transpose"):
+				again = mergeTranspose(g, r, n) || again
+			case n.Is("Reshape"):
+				again = mergeReshape(r, n) || mergeReshapeTranspose(g, r, n) || again
+			}
+		}
+		if again {
+			dropDead(g, &Report{Pass: r.Pass})
+			changed = true
+		}
 	}
 	return changed, nil
 }
