@@ -6,7 +6,7 @@ var builders map[string]builder
 
 func init() {
 	builders = map[string]builder{
-		"Add": buildBinary(opAdd), "Sub": buildBinary(opSub), "Mul": buildBinary(opMul), "Div": buildBinary(opDiv),
+		"Add": buildBinary(opAdd), "Sub": buildBinary(opSub), "Mul": buildScaled(opMul), "Div": buildScaled(opDiv),
 
 		"Gelu": buildGelu, "Clip": buildClip, "Pow": buildPow,
 		"Erf": elementwise(erfFn), "Tanh": elementwise(tanhFn), "Exp": elementwise(expFn), "Log": elementwise(logFn),

@@ -51,6 +51,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	if err := c.publish(g); err != nil {
 		return nil, err
 	}
+	c.dropDead()
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}
@@ -122,6 +123,28 @@ func (c *compiler) publish(g *ir.Graph) error {
 		}
 	}
 	return nil
+}
+
+// dropDead removes steps whose results fusion has left without a reader.
+func (c *compiler) dropDead() {
+	need := map[int]bool{}
+	root := func(id int) int { return c.p.values[id].root }
+	for _, id := range c.pinned {
+		need[root(id)] = true
+	}
+	var kept []step
+	for _, s := range slices.Backward(c.p.steps) {
+		b := s.plan()
+		if !slices.ContainsFunc(b.out, func(id int) bool { return need[root(id)] }) {
+			continue
+		}
+		for _, id := range b.in {
+			need[root(id)] = true
+		}
+		kept = append(kept, s)
+	}
+	slices.Reverse(kept)
+	c.p.steps = kept
 }
 
 // kept reports whether v must exist as a value of its own: an output or a tap.

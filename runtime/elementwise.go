@@ -38,18 +38,20 @@ func (c *compiler) addUnary(n *ir.Node, fn unaryFn, p, q float32) (bool, error) 
 	if !isFloat(n.Inputs[0]) {
 		return false, nil
 	}
-	u := &unary{x: c.value(n.Inputs[0]), y: c.value(n.Out()), fn: fn, p: p, q: q}
-	u.dx.id = u.x
+	c.addUnaryStep(n, &unary{x: c.value(n.Inputs[0]), y: c.value(n.Out()), fn: fn, p: p, q: q})
+	return true, nil
+}
+
+func (c *compiler) addUnaryStep(n *ir.Node, u *unary) {
 	u.in, u.out, u.dx.id = []int{u.x}, []int{u.y}, u.x
 	u.base.dx = []*grad{&u.dx}
-	if fn.keepX {
+	if u.fn.keepX {
 		u.keep = append(u.keep, u.x)
 	}
-	if fn.keepY {
+	if u.fn.keepY {
 		u.keep = append(u.keep, u.y)
 	}
 	c.emit(n, u)
-	return true, nil
 }
 
 // elementwise builds the step of a unary operator without parameters.

@@ -43,6 +43,17 @@ var family = []struct {
 	{name: "Gelu tanh", build: func(b *bench) *ir.Value {
 		return b.op("Gelu", ir.Attrs{"approximate": "tanh"}, b.act(-4, 4, 40))
 	}},
+	{name: "Gelu spelled", build: func(b *bench) *ir.Value {
+		x := b.act(-4, 4, 40)
+		e := b.op("Add", nil, b.op("Erf", nil, b.op("Div", nil, x, b.con(1.4142135, 1.4142135))), b.con(1, 1))
+		return b.op("Mul", nil, b.op("Mul", nil, x, e), b.con(0.5, 0.5))
+	}},
+	{name: "Gelu spelled, half first", build: func(b *bench) *ir.Value {
+		x := b.act(-4, 4, 40)
+		h := b.op("Mul", nil, b.con(0.5, 0.5), x)
+		e := b.op("Add", nil, b.con(1, 1), b.op("Erf", nil, b.op("Mul", nil, x, b.con(0.70710677, 0.70710677))))
+		return b.op("Mul", nil, h, e)
+	}},
 	{name: "Tanh", build: func(b *bench) *ir.Value { return b.op("Tanh", nil, b.act(-3, 3, 40)) }},
 	{name: "Exp", build: func(b *bench) *ir.Value { return b.op("Exp", nil, b.act(-3, 3, 40)) }},
 	{name: "Log", build: func(b *bench) *ir.Value { return b.op("Log", nil, b.act(0.5, 3, 40)) }},
@@ -258,6 +269,26 @@ func TestForwardAgainstOracle(t *testing.T) {
 				b.params = nil // everything may be folded
 				b.checkForward(t, false, 1e-5)
 			})
+		}
+	}
+}
+
+// TestFusedSteps counts the steps of forms that fuse; the leading Add of each
+// activation is one more.
+func TestFusedSteps(t *testing.T) {
+	want := map[string]int{
+		"Gelu spelled": 2, "Gelu spelled, half first": 2, "LayerNorm spelled": 2, "LayerNorm spelled, Pow": 4,
+		"MatMul bias": 2, "MatMul turned": 3, "MatMul both turned": 3, "Dequantize pair": 2, "Split views": 3, "Gather view": 2,
+	}
+	for _, c := range family {
+		n, ok := want[c.name]
+		if !ok {
+			continue
+		}
+		b := newBench(1)
+		b.g.AddOutput(c.build(b))
+		if p := b.compile(t, false); p.Steps() != n {
+			t.Errorf("%s: %d steps, want %d", c.name, p.Steps(), n)
 		}
 	}
 }

@@ -160,6 +160,7 @@ func buildReduceMean(c *compiler, n *ir.Node) (bool, error) {
 		s.out = append(s.out, s.spread)
 	}
 	c.addLayerNorm(p.nodes[slices.IndexFunc(p.nodes, func(k *ir.Node) bool { return k.Is("Div") })], s)
+	s.op = "LayerNormalization"
 	return true, nil
 }
 
