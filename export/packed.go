@@ -73,6 +73,9 @@ func completeLinear(g *ir.Graph, n *ir.Node, w int) error {
 	t.Shape[rank-1] = ir.D(padded)
 	pad.Out().Type = t
 	n.SetInput(0, pad.Out())
+	if n.Attrs.Has("K") {
+		n.Attrs["K"] = int64(padded)
+	}
 	return nil
 }
 

@@ -155,6 +155,7 @@ func compareRow(want, have []float32) (diff float64, same bool) {
 	}
 	return diff, wi == hi && !math.IsNaN(diff)
 }
+
 // spread gives the largest and the middle value.
 func spread(v []float64) (largest, median float64) {
 	s := slices.Sorted(slices.Values(v))
