@@ -240,6 +240,10 @@ func TestCompileErrors(t *testing.T) {
 			vit(b, false)
 			return Config{Shapes: map[string][]int{"image": {1, 1, 8, 9}}}
 		}, []string{`"image"`, "[1 1 8 9]"}},
+		{"fixed batch", func(b *bench) Config {
+			b.g.AddOutput(b.op("Neg", nil, b.g.AddInput("x", ir.TensorType(ir.Float32, ir.Known(1, 8)))))
+			return Config{Batch: 4}
+		}, []string{`"x"`, "batches of 4, only of 1"}},
 		{"unknown operator", func(b *bench) Config {
 			b.g.AddOutput(b.g.InsertBefore(nil, "com.example", "Magic", nil, []*ir.Value{b.par(0, 1, 2)}, "out").Out())
 			b.g.Outputs[0].Type = ir.TensorType(ir.Float32, ir.Known(2))

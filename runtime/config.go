@@ -10,7 +10,8 @@ import (
 type Config struct {
 	// Batch replaces the first symbolic dimension of every graph input that
 	// Shapes does not name. Symbolic dimensions of the same name get the same
-	// size everywhere.
+	// size everywhere. Where the first graph input has a fixed shape, its first
+	// dimension must be Batch (0 takes it as it is).
 	Batch int
 
 	// Shapes gives whole shapes of graph inputs by name.

@@ -40,7 +40,7 @@ func BenchmarkPackedScores(b *testing.B) {
 }
 
 func run(b *testing.B, t *bench, ops int) {
-	p, err := Compile(t.g, Config{Batch: 1})
+	p, err := Compile(t.g, Config{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -94,6 +94,10 @@ func (c *compiler) bindShapes(g *ir.Graph) error {
 		if !w.Type.Ranked {
 			return badParam(v, "the graph input has no shape: give one")
 		}
+		symbolic := slices.ContainsFunc(s, func(d ir.Dim) bool { return !d.Known() })
+		if b := c.cfg.Batch; b > 0 && v == g.Inputs[0] && !symbolic && len(s) > 1 && s[0].Size != int64(b) {
+			return badParam(v, "the graph input has the fixed shape %v: it cannot run batches of %d, only of %d", s, b, s[0].Size)
+		}
 		for i, d := range s {
 			if d.Known() {
 				continue

@@ -132,9 +132,9 @@ func (s *State) Seed(v *ir.Value) []float32 {
 
 // Forward runs the graph on the inputs. Errors name the node.
 func (s *State) Forward() error {
-	for id, v := range s.p.inputN {
-		if s.p.values[v].kind == asTensor && !s.set[v] {
-			return &ir.Error{Tensor: id.Name, Msg: "the graph input has not been set"}
+	for _, v := range s.p.inputs {
+		if id := s.p.inputN[v]; s.p.values[id].kind == asTensor && !s.set[id] {
+			return &ir.Error{Tensor: v.Name, Msg: "the graph input has not been set"}
 		}
 	}
 	if s.on {
