@@ -141,6 +141,12 @@ func double(g *ir.Graph) (*ir.Graph, map[*ir.Value]*ir.Value) {
 		}
 	}
 	for n := range d.Nodes() {
+		if n.Is("Cast") && n.Attrs.Int("to", 0) == int(ir.Float32) {
+			n.Attrs["to"] = int64(ir.Float64)
+		}
+		if v := n.Attrs.Tensor("value"); v != nil && v.Elem == ir.Float32 {
+			n.Attrs["value"] = ir.Of([]float64{v.Float(0)}, 1)
+		}
 		for _, o := range n.Outputs {
 			if o != nil {
 				o.Type = ir.Type{}
