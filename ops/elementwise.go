@@ -175,7 +175,7 @@ func divided[T int64 | uint64](c *call, f func(a, b T) T) error {
 
 func contentMod(c *call, x []num) num {
 	a, b := x[0], x[1]
-	if a.isConst() && b.isConst() && b.c != 0 && b.c != -1 {
+	if a.isConst() && b.isConst() && b.c != 0 {
 		if c.intAttr("fmod") != 0 {
 			return known(a.c % b.c)
 		}

@@ -46,14 +46,14 @@ var quantOps = []*Op{
 func (c *call) scaleLayout() error {
 	x, s, z := &c.in[0], &c.in[1], c.arg(2)
 	if z.have && z.ranked && s.ranked {
-		bad := len(z.dims) != len(s.dims)
-		for i := 0; i < len(z.dims) && !bad; i++ {
+		// [] and [1] both mean one value
+		d, ok := prod(z.dims).cmp(prod(s.dims))
+		bad := ok && d != 0 || len(z.dims) != len(s.dims) && len(z.dims)+len(s.dims) != 1
+		for i := 0; i < len(z.dims) && len(z.dims) == len(s.dims); i++ {
 			d, ok := z.dims[i].cmp(s.dims[i])
-			bad = ok && d != 0
+			bad = bad || ok && d != 0
 		}
-		n, ok1 := z.size()
-		m, ok2 := s.size()
-		if bad && !(ok1 && ok2 && n == 1 && m == 1) {
+		if bad {
 			return c.Errorf("zero point of shape %s and scale of shape %s differ", numsText(z.dims), numsText(s.dims))
 		}
 	}
@@ -69,13 +69,17 @@ func (c *call) scaleLayout() error {
 	}
 	axis, err := c.axisAttr(0)
 	if err != nil {
+		if block == 0 && len(s.dims) == 1 && !s.dims[0].isConst() {
+			return nil // may be one value
+		}
 		return err
 	}
 	if block == 0 {
 		if len(s.dims) != 1 {
 			return c.Errorf("scale has shape %s, want one value or one for each index of axis %d", numsText(s.dims), axis)
 		}
-		if d, ok := s.dims[0].cmp(x.dims[axis]); ok && d != 0 {
+		lo, _ := s.dims[0].lower()
+		if d, ok := s.dims[0].cmp(x.dims[axis]); ok && d != 0 && lo != 1 {
 			return c.Errorf("scale has %s values, axis %d of the input has %s", s.dims[0], axis, x.dims[axis])
 		}
 		return nil
