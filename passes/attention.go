@@ -43,11 +43,11 @@ func matchAttention(softmax *ir.Node) *attention {
 	default:
 		return nil
 	}
-	if a.scores = productBehind(softmax.Inputs[0], 12); a.scores == nil {
+	if a.scores = productBehind(softmax.Inputs[0], visited{}, 12); a.scores == nil {
 		return nil
 	}
 	from := softmax.Out()
-	if a.context, from = productAhead(from, 8); a.context == nil || a.context == a.scores {
+	if a.context, from = productAhead(from, visited{}, 8); a.context == nil || a.context == a.scores {
 		return nil
 	}
 	if a.context.Inputs[0] != from {
@@ -63,7 +63,7 @@ func matchAttention(softmax *ir.Node) *attention {
 	if a.vLinear = newEnds().behind(a.v()); a.vLinear == nil {
 		return nil
 	}
-	a.proj = linearAhead(a.context.Out(), 16)
+	a.proj = linearAhead(a.context.Out(), visited{}, 16)
 	a.countHeads()
 	return a
 }
@@ -108,9 +108,22 @@ var scoreOps = map[string]bool{
 	"Expand": true,
 }
 
+// visited keeps a search from walking anything twice: graphs may share values
+// so often that the number of ways is exponential.
+type visited map[*ir.Value]bool
+
+// first reports whether v is met for the first time.
+func (s visited) first(v *ir.Value) bool {
+	if s[v] {
+		return false
+	}
+	s[v] = true
+	return true
+}
+
 // productBehind searches back from v to the nearest product of activations.
-func productBehind(v *ir.Value, depth int) *ir.Node {
-	if v == nil || v.Def == nil || depth == 0 {
+func productBehind(v *ir.Value, seen visited, depth int) *ir.Node {
+	if v == nil || v.Def == nil || depth == 0 || !seen.first(v) {
 		return nil
 	}
 	n := v.Def
@@ -131,7 +144,7 @@ func productBehind(v *ir.Value, depth int) *ir.Node {
 		if in == nil || in.IsConst() {
 			continue
 		}
-		if p := productBehind(in, depth-1); p != nil {
+		if p := productBehind(in, seen, depth-1); p != nil {
 			return p
 		}
 	}
@@ -140,8 +153,8 @@ func productBehind(v *ir.Value, depth int) *ir.Node {
 
 // productAhead searches forward from v to the product that reads it; it gives
 // the product and the operand through which it is reached.
-func productAhead(v *ir.Value, depth int) (*ir.Node, *ir.Value) {
-	if depth == 0 {
+func productAhead(v *ir.Value, seen visited, depth int) (*ir.Node, *ir.Value) {
+	if depth == 0 || !seen.first(v) {
 		return nil, nil
 	}
 	for _, n := range users(v) {
@@ -153,7 +166,7 @@ func productAhead(v *ir.Value, depth int) (*ir.Node, *ir.Value) {
 			if n.Inputs[0] != v {
 				continue
 			}
-			if p, from := productAhead(n.Out(), depth-1); p != nil {
+			if p, from := productAhead(n.Out(), seen, depth-1); p != nil {
 				return p, from
 			}
 		}
@@ -187,11 +200,11 @@ func dataInputs(n *ir.Node) []*ir.Value {
 type ends struct {
 	linears []*ir.Node
 	foreign bool // the walk met something else
-	seen    map[*ir.Value]bool
+	seen    visited
 	steps   int
 }
 
-func newEnds() *ends { return &ends{seen: map[*ir.Value]bool{}} }
+func newEnds() *ends { return &ends{seen: visited{}} }
 
 // behind gives the one linear layer from which v is made by path operators;
 // nil when there is none or another source.
@@ -204,10 +217,9 @@ func (e *ends) behind(v *ir.Value) *ir.Node {
 }
 
 func (e *ends) walk(v *ir.Value) {
-	if v.IsConst() || e.seen[v] || e.foreign {
+	if v.IsConst() || e.foreign || !e.seen.first(v) {
 		return
 	}
-	e.seen[v] = true
 	n := v.Def
 	if e.steps++; n == nil || e.steps > 256 {
 		e.foreign = true
@@ -233,8 +245,8 @@ func (e *ends) walk(v *ir.Value) {
 
 // linearAhead follows v forward over layout, normalisation and FakeQuant to the
 // one linear layer that reads it.
-func linearAhead(v *ir.Value, depth int) *ir.Node {
-	if depth == 0 {
+func linearAhead(v *ir.Value, seen visited, depth int) *ir.Node {
+	if depth == 0 || !seen.first(v) {
 		return nil
 	}
 	var found *ir.Node
@@ -246,7 +258,7 @@ func linearAhead(v *ir.Value, depth int) *ir.Node {
 		case n.Is("Reshape"), n.Is("Transpose"), n.Is("Squeeze"), n.Is("Unsqueeze"), n.Is("Flatten"), n.Is("Identity"),
 			n.Is("Dropout"), n.Is("Cast"), n.Is("LayerNormalization"), n.IsOwn("FakeQuant"):
 			if n.Inputs[0] == v {
-				l = linearAhead(n.Out(), depth-1)
+				l = linearAhead(n.Out(), seen, depth-1)
 			}
 		}
 		if l != nil && found != nil && l != found {

@@ -55,6 +55,9 @@ func matchGelu(n *ir.Node) (x *ir.Value, root *ir.Node, approx string) {
 	ends := forward(n.Out(), geluReach)
 	for _, x := range starts {
 		for _, end := range ends {
+			if !end.Is("Mul") && !end.Is("Div") {
+				continue // GELU ends in a product
+			}
 			if a := geluForm(x, end.Out()); a != "" && x.Type.Rank() == end.Out().Type.Rank() {
 				return x, end, a
 			}
@@ -120,7 +123,7 @@ var geluPoints = []float64{-7.3, -4.1, -2.9, -2.2, -1.7, -1.1, -0.8, -0.31, -0.0
 func geluForm(x, y *ir.Value) string {
 	none, tanh := true, true
 	for _, p := range geluPoints {
-		got, ok := evalScalar(y, x, p, 24)
+		got, ok := evalScalar(y, map[*ir.Value]float64{x: p}, 24)
 		if !ok {
 			return ""
 		}
@@ -145,11 +148,14 @@ func GeluTanh(x float64) float64 {
 	return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 }
 
-// evalScalar evaluates v at x = p; false when v is not a function of x alone
-// made of elementwise operators and scalar constants.
-func evalScalar(v, x *ir.Value, p float64, depth int) (float64, bool) {
-	if v == x {
-		return p, true
+// evalScalar evaluates v where the values in known have the values given; false
+// when v is not made of them by a few elementwise operators and scalars.
+func evalScalar(v *ir.Value, known map[*ir.Value]float64, depth int) (float64, bool) {
+	if f, ok := known[v]; ok {
+		return f, true
+	}
+	if depth == 0 {
+		return 0, false
 	}
 	if v.IsConst() {
 		if v.Const.Len() != 1 || v.Const.Elem == ir.String {
@@ -158,7 +164,7 @@ func evalScalar(v, x *ir.Value, p float64, depth int) (float64, bool) {
 		return v.Const.Float(0), true
 	}
 	n := v.Def
-	if n == nil || depth == 0 || n.Domain != "" || !elementwise[n.Op] {
+	if n == nil || n.Domain != "" || !elementwise[n.Op] {
 		return 0, false
 	}
 	var in [2]float64
@@ -166,38 +172,42 @@ func evalScalar(v, x *ir.Value, p float64, depth int) (float64, bool) {
 		if w == nil || i > 1 {
 			return 0, false
 		}
-		f, ok := evalScalar(w, x, p, depth-1)
+		f, ok := evalScalar(w, known, depth-1)
 		if !ok {
 			return 0, false
 		}
 		in[i] = f
 	}
-	a, b := in[0], in[1]
-	switch n.Op {
+	known[v] = applyScalar(n.Op, in[0], in[1])
+	return known[v], true
+}
+
+func applyScalar(op string, a, b float64) float64 {
+	switch op {
 	case "Add":
-		return a + b, true
+		return a + b
 	case "Sub":
-		return a - b, true
+		return a - b
 	case "Mul":
-		return a * b, true
+		return a * b
 	case "Div":
-		return a / b, true
+		return a / b
 	case "Pow":
-		return math.Pow(a, b), true
+		return math.Pow(a, b)
 	case "Neg":
-		return -a, true
+		return -a
 	case "Sqrt":
-		return math.Sqrt(a), true
+		return math.Sqrt(a)
 	case "Erf":
-		return math.Erf(a), true
+		return math.Erf(a)
 	case "Tanh":
-		return math.Tanh(a), true
+		return math.Tanh(a)
 	case "Sigmoid":
-		return 1 / (1 + math.Exp(-a)), true
+		return 1 / (1 + math.Exp(-a))
 	case "Exp":
-		return math.Exp(a), true
+		return math.Exp(a)
 	case "Reciprocal":
-		return 1 / a, true
+		return 1 / a
 	}
-	return a, true // Identity
+	return a // Identity
 }

@@ -139,16 +139,22 @@ func (c *recogniser) block(v *ir.Value) int {
 // sourceOf goes back from v over layout and normalisation to the value that
 // they rearrange.
 func sourceOf(v *ir.Value) *ir.Value {
-	for v.Def != nil {
+	steps := 1024 // far more than any exporter needs
+	return sourceWithin(v, &steps)
+}
+
+func sourceWithin(v *ir.Value, steps *int) *ir.Value {
+	for v.Def != nil && *steps > 0 {
+		*steps--
 		n := v.Def
 		switch n.Op {
 		case "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "Cast",
 			"Slice", "Pad", "LayerNormalization", "RMSNormalization", "FakeQuant", "Gather":
 			v = n.Inputs[0]
 		case "Concat":
-			s := sourceOf(n.Inputs[0])
+			s := sourceWithin(n.Inputs[0], steps)
 			for _, in := range n.Inputs[1:] {
-				if sourceOf(in) != s {
+				if sourceWithin(in, steps) != s {
 					return v
 				}
 			}
@@ -172,7 +178,7 @@ var headOps = map[string]bool{
 func (c *recogniser) heads() {
 	for _, out := range c.g.Outputs {
 		var found []*ir.Node
-		if c.collect(out, headOps, &found, 64) {
+		if c.collect(out, headOps, &found, visited{}, 64) {
 			for _, n := range found {
 				c.set(n, ir.RoleHead, -1)
 			}
@@ -184,7 +190,7 @@ func (c *recogniser) heads() {
 			continue
 		}
 		var hidden []*ir.Node
-		if c.collect(n.Inputs[0], mlpOps, &hidden, 32) && len(hidden) == 1 {
+		if c.collect(n.Inputs[0], mlpOps, &hidden, visited{}, 32) && len(hidden) == 1 {
 			c.set(hidden[0], ir.RoleHead, -1)
 		}
 	}
@@ -192,8 +198,8 @@ func (c *recogniser) heads() {
 
 // collect goes back from v over the given operators and gathers linear layers
 // without a role. It fails when a way back ends anywhere else.
-func (c *recogniser) collect(v *ir.Value, through map[string]bool, found *[]*ir.Node, depth int) bool {
-	if v == nil || v.IsConst() {
+func (c *recogniser) collect(v *ir.Value, through map[string]bool, found *[]*ir.Node, seen visited, depth int) bool {
+	if v == nil || v.IsConst() || !seen.first(v) {
 		return true
 	}
 	n := v.Def
@@ -213,7 +219,7 @@ func (c *recogniser) collect(v *ir.Value, through map[string]bool, found *[]*ir.
 		return false
 	}
 	for _, in := range dataInputs(n) {
-		if !c.collect(in, through, found, depth-1) {
+		if !c.collect(in, through, found, seen, depth-1) {
 			return false
 		}
 	}
@@ -249,11 +255,11 @@ func (c *recogniser) mlps() {
 		}
 		var fc1 []*ir.Node
 		acts := map[*ir.Node]bool{}
-		if !c.collect(fc2.Inputs[0], mlpOps, &fc1, 48) || len(fc1) > 2 {
+		if !c.collect(fc2.Inputs[0], mlpOps, &fc1, visited{}, 48) || len(fc1) > 2 {
 			continue
 		}
 		for _, n := range fc1 {
-			actsBetween(n.Out(), fc2, acts, 48)
+			actsBetween(n.Out(), fc2, acts, map[*ir.Value]bool{}, 48)
 		}
 		if len(acts) == 0 || slices.ContainsFunc(fc1, func(n *ir.Node) bool { return c.roles[n].Kind == ir.RoleHead }) {
 			continue
@@ -275,7 +281,10 @@ func (c *recogniser) mlps() {
 }
 
 // actsBetween marks the activations on the way from v to the node end.
-func actsBetween(v *ir.Value, end *ir.Node, acts map[*ir.Node]bool, depth int) bool {
+func actsBetween(v *ir.Value, end *ir.Node, acts map[*ir.Node]bool, known map[*ir.Value]bool, depth int) bool {
+	if r, ok := known[v]; ok {
+		return r
+	}
 	reached := false
 	for _, n := range users(v) {
 		if n == end {
@@ -285,13 +294,14 @@ func actsBetween(v *ir.Value, end *ir.Node, acts map[*ir.Node]bool, depth int) b
 		if depth == 0 || !mlpOps[n.Op] {
 			continue
 		}
-		if actsBetween(n.Out(), end, acts, depth-1) {
+		if actsBetween(n.Out(), end, acts, known, depth-1) {
 			reached = true
 			if activations[n.Op] {
 				acts[n] = true
 			}
 		}
 	}
+	known[v] = reached
 	return reached
 }
 
@@ -371,12 +381,12 @@ func (c *recogniser) norms() {
 			continue
 		}
 		block := -1
-		if l := linearAhead(n.Out(), 16); l != nil {
+		if l := linearAhead(n.Out(), visited{}, 16); l != nil {
 			block = c.roles[l].Block
-		} else if b := c.readerBlock(n.Out(), 16); b >= 0 {
+		} else if b := c.readerBlock(n.Out(), visited{}, 16); b >= 0 {
 			block = b
 		}
-		if l := linearAhead(n.Out(), 16); l != nil && !c.has(l) {
+		if l := linearAhead(n.Out(), visited{}, 16); l != nil && !c.has(l) {
 			block = -1
 		}
 		c.set(n, ir.RoleNorm, block)
@@ -385,8 +395,8 @@ func (c *recogniser) norms() {
 
 // readerBlock is the block of the first node with a role that reads v through
 // layout operators.
-func (c *recogniser) readerBlock(v *ir.Value, depth int) int {
-	if depth == 0 {
+func (c *recogniser) readerBlock(v *ir.Value, seen visited, depth int) int {
+	if depth == 0 || !seen.first(v) {
 		return -1
 	}
 	for _, n := range users(v) {
@@ -395,7 +405,7 @@ func (c *recogniser) readerBlock(v *ir.Value, depth int) int {
 		}
 		switch n.Op {
 		case "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Concat", "Pad", "Mul", "Split", "Gather", "Cast":
-			if b := c.readerBlock(n.Outputs[0], depth-1); b >= 0 {
+			if b := c.readerBlock(n.Outputs[0], seen, depth-1); b >= 0 {
 				return b
 			}
 		}
