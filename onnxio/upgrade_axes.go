@@ -14,7 +14,7 @@ func registerAxes() {
 	register(18, listToInput("axes", 1), reduceOps...)
 	register(13, listToInput("axes", 1), "ReduceSum", "Squeeze", "Unsqueeze")
 	register(13, listToInput("split", 1), "Split")
-	register(18, splitEven, "Split")
+	register(MaxOpset+1, splitEven, "Split")
 	register(10, sliceInputs, "Slice")
 }
 
@@ -37,12 +37,17 @@ func listToInput(name string, i int) upgrader {
 	}
 }
 
-// splitEven: a Split without sizes cuts into as many equal parts as it has
-// outputs; the newest form says so in num_outputs, and allows a smaller last
-// part, which the old one did not.
+// splitEven: a Split without sizes cuts into as many parts as it has outputs,
+// which the newest form says in num_outputs. It allows a smaller last part, which
+// below opset 18 it did not.
 func splitEven(u *upgrade, n *ir.Node) error {
-	if n.Input(1) == nil && !n.Attrs.Has("num_outputs") {
+	if n.Input(1) != nil {
+		return nil
+	}
+	if !n.Attrs.Has("num_outputs") {
 		n.Attrs["num_outputs"] = int64(len(n.Outputs))
+	}
+	if u.opset < 18 {
 		u.even = append(u.even, n)
 	}
 	return nil
