@@ -87,8 +87,8 @@ func ExamplePlan_Describe() {
 	}
 	fmt.Print(text)
 	// Output:
-	// layer                                    role         block weights  acts
-	// blocks.0.mlp.fc1                         fc1              -       4     4
-	// blocks.0.mlp.fc2                         fc2              -       4     8
+	// layer             role         block  weights   acts
+	// blocks.0.mlp.fc1  fc1              -        4      4
+	// blocks.0.mlp.fc2  fc2              -        4      8
 	// irm off, 2 layers, 0 of them in float
 }

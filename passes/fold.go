@@ -1,6 +1,9 @@
 package passes
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/ops"
 )
@@ -20,12 +23,13 @@ inference knows completely become constants too. A Reshape whose target has one
 unknown dimension gets a constant target with -1 there (and 0 where a dimension
 is copied), so that the shape arithmetic of exporters disappears while the batch
 stays dynamic; an Expand or ConstantOfShape to a symbolic shape gets a target
-made directly from the shape of a graph input.`,
+made directly from the shape of a graph input. Dynamic dimensions of inputs that
+have no name get one, since only names can be followed.`,
 	Run: foldConstants,
 }
 
 func foldConstants(g *ir.Graph, r *Report) (bool, error) {
-	changed := false
+	changed := nameDims(g, r)
 	for range 16 { // each round sees the shapes that the one before made known
 		facts, err := ops.Infer(g)
 		if err != nil {
@@ -39,6 +43,39 @@ func foldConstants(g *ir.Graph, r *Report) (bool, error) {
 		dropDead(g, &Report{Pass: r.Pass})
 	}
 	return changed, nil
+}
+
+// nameDims gives each unnamed dynamic dimension of an input a symbol of its own.
+func nameDims(g *ir.Graph, r *Report) bool {
+	used := map[string]bool{}
+	for _, v := range g.Inputs {
+		for _, d := range v.Type.Shape {
+			used[d.Sym] = true
+		}
+	}
+	named := 0
+	for _, v := range g.Inputs {
+		for i, d := range v.Type.Shape {
+			if d.Known() || d.Sym != "" {
+				continue
+			}
+			base := fmt.Sprintf("%s_dim%d", v.Name, i)
+			name := base
+			if i == 0 && !used["batch"] {
+				name = "batch"
+			}
+			for k := 2; used[name]; k++ {
+				name = fmt.Sprintf("%s_%d", base, k)
+			}
+			used[name] = true
+			shape := slices.Clone(v.Type.Shape)
+			shape[i] = ir.Sym(name)
+			v.Type.Shape = shape
+			named++
+		}
+	}
+	r.Count("dimensions named", named)
+	return named > 0
 }
 
 func foldRound(g *ir.Graph, r *Report, facts map[*ir.Value]ops.Fact) bool {

@@ -245,7 +245,7 @@ func randomInputs(g *ir.Graph, seed uint64) map[string]*ir.Tensor {
 		for i, d := range v.Type.Shape {
 			dims[i] = int(d.Size)
 			if !d.Known() {
-				if sizes[d.Sym] == 0 {
+				if sizes[d.Sym] == 0 || d.Sym == "" {
 					sizes[d.Sym] = 2 + len(sizes)
 				}
 				dims[i] = sizes[d.Sym]

@@ -68,14 +68,6 @@ func linearBias(n *ir.Node) (*ir.Node, *ir.Value) {
 	return add, b
 }
 
-// linearOut is the value after a linear layer and its bias.
-func linearOut(n *ir.Node) *ir.Value {
-	if add, _ := linearBias(n); add != nil {
-		return add.Out()
-	}
-	return n.Out()
-}
-
 func gemmToMatMul(g *ir.Graph, r *Report, n *ir.Node) bool {
 	x, w, c := n.Input(0), n.Input(1), n.Input(2)
 	if n.Attrs.Int("transA", 0) != 0 || !w.IsConst() || w.Const.Elem != ir.Float32 || len(w.Const.Shape) != 2 || x.IsConst() {

@@ -16,8 +16,7 @@ func soleUser(v *ir.Value) *ir.Node {
 	return v.Uses()[0].Node
 }
 
-// users lists the nodes that read v, each once, in topological order of their
-// first output's definition as far as the use list tells: sorted by position.
+// users lists the nodes that read v, each once, in no particular order.
 func users(v *ir.Value) []*ir.Node {
 	var out []*ir.Node
 	for _, u := range v.Uses() {
@@ -80,23 +79,6 @@ func intsOf(v *ir.Value) ([]int, bool) {
 		return nil, false
 	}
 	return v.Const.Ints(), true
-}
-
-// axesOf reads the axes of a Reduce*, Squeeze or Unsqueeze node, made
-// non-negative for a tensor of the given rank (for Unsqueeze: of the result).
-func axesOf(n *ir.Node, rank int) ([]int, bool) {
-	axes, ok := intsOf(n.Input(1))
-	if !ok || rank < 0 {
-		return nil, false
-	}
-	axes = slices.Clone(axes)
-	for i, a := range axes {
-		if a < 0 {
-			axes[i] = a + rank
-		}
-	}
-	slices.Sort(axes)
-	return axes, true
 }
 
 // axisAttr reads an axis attribute, made non-negative.

@@ -208,7 +208,14 @@ func (p Plan) Describe(g *ir.Graph) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-40s %-12s %5s %7s %5s\n", "layer", "role", "block", "weights", "acts")
+	width := len("layer")
+	for _, l := range layers {
+		width = max(width, len(l.Name))
+	}
+	row := func(name, role, block, weights, acts string) {
+		fmt.Fprintf(&b, "%-*s  %-11s  %5s  %7s  %5s\n", width, name, role, block, weights, acts)
+	}
+	row("layer", "role", "block", "weights", "acts")
 	bits := func(n int) string {
 		switch n {
 		case 0:
@@ -227,7 +234,7 @@ func (p Plan) Describe(g *ir.Graph) (string, error) {
 		if l.Float() {
 			float++
 		}
-		fmt.Fprintf(&b, "%-40s %-12s %5s %7s %5s\n", l.Name, l.Role, block, bits(l.Weights), bits(l.Acts))
+		row(l.Name, l.Role, block, bits(l.Weights), bits(l.Acts))
 	}
 	fmt.Fprintf(&b, "irm %s, %d layers, %d of them in float\n", p.IRM, len(layers), float)
 	return b.String(), nil

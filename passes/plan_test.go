@@ -36,11 +36,11 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `layer                                    role         block weights  acts
-blocks.0.attn.qkv                        qkv              0       3     2
-blocks.0.attn.scores                     scores           0       -     2
-blocks.0.attn.context                    context          0       - float
-blocks.0.attn.proj                       proj             0       8     2
+	want := `layer                  role         block  weights   acts
+blocks.0.attn.qkv      qkv              0        3      2
+blocks.0.attn.scores   scores           0        -      2
+blocks.0.attn.context  context          0        -  float
+blocks.0.attn.proj     proj             0        8      2
 irm off, 4 layers, 1 of them in float
 `
 	if got != want {

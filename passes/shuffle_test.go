@@ -134,8 +134,12 @@ func TestCleanIsLinear(t *testing.T) {
 	}
 	for name, build := range shapes {
 		t.Run(name, func(t *testing.T) {
-			times := [2]time.Duration{}
-			for i, n := range []int{1000, 10000} {
+			if testing.Short() {
+				t.Skip("measures time")
+			}
+			times := [2]time.Duration{time.Hour, time.Hour}
+			for k := range 6 { // the best of three each
+				i, n := k%2, []int{1000, 10000}[k%2]
 				g := ir.New(name)
 				x := g.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{ir.Sym("n"), ir.D(4)}))
 				g.AddOutput(build(g, x, n))
@@ -144,7 +148,7 @@ func TestCleanIsLinear(t *testing.T) {
 				if _, err := d.Run(g, passes.Clean); err != nil {
 					t.Fatal(err)
 				}
-				times[i] = time.Since(start)
+				times[i] = min(times[i], time.Since(start))
 			}
 			t.Logf("%v for 1,000 nodes, %v for 10,000", times[0], times[1])
 			if times[1] > 15*times[0]+300*time.Millisecond {
