@@ -284,7 +284,9 @@ func attentionBias(c *call, shape []int, past int) ([]float64, error) {
 		v := floatsOf(m)
 		if m.Elem == ir.Bool {
 			for i := range v {
-				v[i] = map[bool]float64{true: 0, false: inf}[v[i] != 0]
+				if v[i] = 0; !ir.Data[bool](m)[i] {
+					v[i] = inf
+				}
 			}
 		}
 		last := m.Shape[len(m.Shape)-1]

@@ -46,22 +46,25 @@ func Infer(g *ir.Graph) (map[*ir.Value]Fact, error) {
 	}
 	out := make(map[*ir.Value]Fact, len(s.facts))
 	for v, f := range s.facts {
-		out[v] = f.export()
+		out[v] = Fact{Type: v.Type, Const: f.tensor, Ints: f.ints()}
 	}
 	return out, nil
 }
 
-func (f *fact) export() Fact {
-	e := Fact{Type: f.typ(), Const: f.tensor}
-	if f.elem.IsInt() || f.elem == ir.Bool {
-		if c := f.content(); c != nil {
-			e.Ints = make([]ir.Dim, len(c))
-			for i, x := range c {
-				e.Ints[i] = x.dim()
-			}
-		}
+// ints is the content as dimensions, for integers and Bool.
+func (f *fact) ints() []ir.Dim {
+	if !f.elem.IsInt() && f.elem != ir.Bool {
+		return nil
 	}
-	return e
+	c := f.content()
+	if c == nil {
+		return nil
+	}
+	out := make([]ir.Dim, len(c))
+	for i, x := range c {
+		out[i] = x.dim()
+	}
+	return out
 }
 
 type inference struct{ facts map[*ir.Value]*fact }

@@ -210,3 +210,24 @@ func TestMACs(t *testing.T) {
 		t.Errorf("a symbolic batch gives %d", n)
 	}
 }
+
+// BenchmarkInfer is one run over residual blocks with a symbolic batch.
+func BenchmarkInfer(b *testing.B) {
+	g := ir.New("blocks")
+	v := g.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{ir.Sym("batch"), ir.D(17), ir.D(96)}))
+	scale := g.AddConst("scale", ir.Of(make([]float32, 96), 96))
+	for k := range 2500 {
+		n := g.Add("LayerNormalization", fmt.Sprint("n", k), nil, v, scale).Out()
+		r := g.Add("Relu", fmt.Sprint("r", k), nil, n).Out()
+		t := g.Add("Transpose", fmt.Sprint("t", k), ir.Attrs{"perm": []int64{0, 2, 1}}, r).Out()
+		u := g.Add("Transpose", fmt.Sprint("u", k), ir.Attrs{"perm": []int64{0, 2, 1}}, t).Out()
+		v = g.Add("Add", fmt.Sprint("a", k), nil, v, u).Out()
+	}
+	g.AddOutput(v)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Infer(g); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

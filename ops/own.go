@@ -188,7 +188,8 @@ func inferQLinear(c *call, w int) error {
 			}
 		}
 	}
-	for name, d := range map[string]num{"K": k, "N": n} {
+	for i, d := range []num{k, n} {
+		name := []string{"K", "N"}[i]
 		if c.Attrs.Has(name) && d.isConst() && int64(c.intAttr(name)) != d.c {
 			return c.Errorf("attribute %s is %d, the operands say %s", name, c.intAttr(name), d)
 		}

@@ -129,11 +129,12 @@ func permutation(c *call, rank int) ([]int, error) {
 		}
 		return p, nil
 	}
-	s := slices.Sorted(slices.Values(p))
-	for i := range s {
-		if s[i] != i {
+	seen := 0
+	for _, a := range p {
+		if a < 0 || a >= len(p) || len(p) > MaxRank || seen>>a&1 != 0 {
 			return nil, c.Errorf("perm %v is not a permutation", p)
 		}
+		seen |= 1 << a
 	}
 	if len(p) != rank {
 		return nil, c.Errorf("perm %v does not fit rank %d", p, rank)

@@ -32,20 +32,28 @@ func Validate(n *ir.Node) error {
 			return n.Errorf("attribute %s is missing", a.Name)
 		}
 	}
-	if len(n.Attrs) == 0 {
-		return nil
+	for name := range n.Attrs {
+		if checkAttr(n, o, name) != nil {
+			for _, name := range n.Attrs.Names() { // the first in order is reported
+				if err := checkAttr(n, o, name); err != nil {
+					return err
+				}
+			}
+		}
 	}
-	for _, name := range n.Attrs.Names() {
-		a := o.Attr(name)
-		if a == nil {
-			return n.Errorf("has no attribute %s", ir.Quote(name))
-		}
-		if k := kindOf(n.Attrs[name]); k != a.Kind {
-			return n.Errorf("attribute %s: want %v, have %v", name, a.Kind, k)
-		}
-		if a.Enum != nil && !slices.Contains(a.Enum, n.Attrs.Str(name, "")) {
-			return n.Errorf("attribute %s is %s; want one of %s", name, ir.Quote(n.Attrs.Str(name, "")), strings.Join(a.Enum, ", "))
-		}
+	return nil
+}
+
+func checkAttr(n *ir.Node, o *Op, name string) error {
+	a := o.Attr(name)
+	if a == nil {
+		return n.Errorf("has no attribute %s", ir.Quote(name))
+	}
+	if k := kindOf(n.Attrs[name]); k != a.Kind {
+		return n.Errorf("attribute %s: want %v, have %v", name, a.Kind, k)
+	}
+	if a.Enum != nil && !slices.Contains(a.Enum, n.Attrs.Str(name, "")) {
+		return n.Errorf("attribute %s is %s; want one of %s", name, ir.Quote(n.Attrs.Str(name, "")), strings.Join(a.Enum, ", "))
 	}
 	return nil
 }
@@ -84,7 +92,7 @@ func arityText(lo, hi int) string {
 // bindTypes checks the known element types of the inputs against the signature
 // and sets those of the outputs that follow from it.
 func (c *call) bindTypes() error {
-	var vars [4]struct {
+	var vars [8]struct { // no signature has more
 		name string
 		elem ir.Elem
 		at   int

@@ -1,5 +1,7 @@
 package ops
 
+import "slices"
+
 // Sliding windows: what Conv, ConvInteger, QLinearConv and the pools share.
 
 // window is the resolved geometry along the spatial axes.
@@ -19,20 +21,18 @@ var windowAttrs = []Attr{
 // maxWindow bounds kernel, stride, dilation and padding.
 const maxWindow = 1 << 24
 
-// spatialList reads a list of n positive numbers, all 1 when it is left out.
-func (c *call) spatialList(name string, n, lo int) ([]int, error) {
+// spatialList reads a list of n numbers of at least lo, all def when it is left
+// out.
+func (c *call) spatialList(name string, n, def, lo int) ([]int, error) {
 	v := c.Attrs.Ints(name)
 	if !c.Attrs.Has(name) {
-		v = make([]int, n)
-		for i := range v {
-			v[i] = lo
-		}
+		v = slices.Repeat([]int{def}, n)
 	}
-	if name != "pads" && len(v) != n || name == "pads" && len(v) != n {
+	if len(v) != n {
 		return nil, c.Errorf("attribute %s has %d values, want %d", name, len(v), n)
 	}
 	for _, x := range v {
-		if x < lo && name != "pads" || x > maxWindow || x < -maxWindow {
+		if x < lo || x > maxWindow {
 			return nil, c.Errorf("attribute %s has the value %d", name, x)
 		}
 	}
@@ -45,10 +45,10 @@ func (c *call) spatialList(name string, n, lo int) ([]int, error) {
 func (c *call) windowOf(in []num, kernel []int, ceil bool) (w *window, err error) {
 	n := len(in)
 	w = &window{kernel: kernel, in: in, out: make([]num, n), before: make([]int, n), after: make([]int, n)}
-	if w.stride, err = c.spatialList("strides", n, 1); err != nil {
+	if w.stride, err = c.spatialList("strides", n, 1, 1); err != nil {
 		return nil, err
 	}
-	if w.dilation, err = c.spatialList("dilations", n, 1); err != nil {
+	if w.dilation, err = c.spatialList("dilations", n, 1, 1); err != nil {
 		return nil, err
 	}
 	for _, k := range kernel {
@@ -56,7 +56,7 @@ func (c *call) windowOf(in []num, kernel []int, ceil bool) (w *window, err error
 			return nil, c.Errorf("the kernel has size %d", k)
 		}
 	}
-	pads, err := c.spatialList("pads", 2*n, 0)
+	pads, err := c.spatialList("pads", 2*n, 0, -maxWindow)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (c *call) windowOf(in []num, kernel []int, ceil bool) (w *window, err error
 	return w, nil
 }
 
-// sizes gives the spatial sizes as ints during evaluation.
+// sizesOf gives known sizes as ints during evaluation.
 func sizesOf(d []num) []int {
 	out := make([]int, len(d))
 	for i, x := range d {
