@@ -93,6 +93,9 @@ func (d *decoder) attr(a *onnxpb.AttributeProto, kind byte) (any, error) {
 	case 'f':
 		return a.GetF(), nil
 	case 'i':
+		if int64(int(a.GetI())) != a.GetI() {
+			return nil, fmt.Errorf("%d is too large for this platform", a.GetI())
+		}
 		return a.GetI(), nil
 	case 's':
 		return string(a.GetS()), nil

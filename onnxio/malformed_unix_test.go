@@ -86,7 +86,10 @@ func TestMalformed(t *testing.T) {
 			}
 		})
 	}
-	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("%d goroutines were left", after-before)
+	for wait := time.Millisecond; runtime.NumGoroutine() > before; wait *= 2 {
+		if wait > time.Second {
+			t.Fatalf("%d goroutines were left", runtime.NumGoroutine()-before)
+		}
+		time.Sleep(wait)
 	}
 }
