@@ -50,19 +50,8 @@ var linearRoles = []string{ir.RoleQKV, ir.RoleQ, ir.RoleK, ir.RoleV, ir.RoleProj
 // Describe reads the architecture off a graph with recognised roles. Symbolic
 // dimensions are taken as 1, so all counts are for one image.
 func Describe(g *ir.Graph) (*Arch, error) {
-	one, _ := g.Clone()
-	dims := map[string]int{}
-	for _, v := range one.Inputs {
-		for _, d := range v.Type.Shape {
-			if d.Sym != "" {
-				dims[d.Sym] = 1
-			}
-		}
-	}
-	if err := ops.Subst(one, dims); err != nil {
-		return nil, err
-	}
-	if _, err := ops.Infer(one); err != nil {
+	one, err := oneImage(g)
+	if err != nil {
 		return nil, err
 	}
 	a := &Arch{Roles: map[string]int{}}
@@ -116,6 +105,24 @@ func Describe(g *ir.Graph) (*Arch, error) {
 	return a, nil
 }
 
+// oneImage is a copy of g with every symbolic dimension taken as 1.
+func oneImage(g *ir.Graph) (*ir.Graph, error) {
+	one, _ := g.Clone()
+	dims := map[string]int{}
+	for _, v := range one.Inputs {
+		for _, d := range v.Type.Shape {
+			if d.Sym != "" {
+				dims[d.Sym] = 1
+			}
+		}
+	}
+	if err := ops.Subst(one, dims); err != nil {
+		return nil, err
+	}
+	_, err := ops.Infer(one)
+	return one, err
+}
+
 // stage notes the width of a block's MLP input.
 func (a *Arch) stage(fc1 *ir.Node) {
 	t := fc1.Inputs[0].Type
@@ -162,13 +169,16 @@ func weightParams(n *ir.Node) int {
 func Params(g *ir.Graph) int {
 	total := 0
 	for _, v := range g.Consts() {
-		t := v.Const
-		if !t.Elem.IsFloat() || t.Len() < 2 || isMask(t) || quantiserParam(v) {
-			continue
+		if isParam(v) {
+			total += v.Const.Len()
 		}
-		total += t.Len()
 	}
 	return total
+}
+
+func isParam(v *ir.Value) bool {
+	t := v.Const
+	return t.Elem.IsFloat() && t.Len() >= 2 && !isMask(t) && !quantiserParam(v)
 }
 
 // isMask reports an attention mask: zeros and large negative values only.

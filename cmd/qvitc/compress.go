@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/qvitc/qvitc/dataset"
-	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/qvitc/qvitc/passes"
+	"github.com/qvitc/qvitc/quantize"
 	"github.com/spf13/cobra"
 )
 
@@ -42,7 +40,7 @@ distillation from the original, and writes packed ONNX that runs in qvitc and in
 unmodified ONNX Runtime. Labels are optional. The model file is not changed.`,
 		Example: "  qvitc compress deit.onnx --data imgs/ -b w4a4 -o deit.w4a4.onnx\n" +
 			"  qvitc compress deit.onnx --data imgs/ -b 2 --epochs 10 --checkpoint run.ckpt",
-		Args: cobra.ExactArgs(1),
+		Args: oneModel,
 		RunE: func(c *cobra.Command, args []string) error { return a.compress(c.Context(), args[0], o) },
 	}
 	f := c.Flags()
@@ -65,111 +63,69 @@ unmodified ONNX Runtime. Labels are optional. The model file is not changed.`,
 // compress is the pipeline: load, clean, quantise, calibrate, train, lower,
 // write and verify, measure.
 func (a *app) compress(ctx context.Context, path string, o *compressFlags) error {
-	start := time.Now()
-	bits, err := o.check(path)
+	j, err := a.newJob(path, o)
 	if err != nil {
 		return err
 	}
-	m, err := a.load(path, o.passes)
-	if err != nil {
-		return err
+	defer j.close()
+	for _, stage := range []func(context.Context) error{
+		j.load, j.open, j.baseline, j.quantise, j.calibrate, j.train, j.lower, j.write, j.measure,
+	} {
+		if err := stage(ctx); err != nil {
+			return j.interrupted(err)
+		}
+		if j.stopped != nil {
+			return a.printGraph(j.stopped)
+		}
 	}
-	if o.passes.stopAfter != "" && onlyIn(o.passes, passes.Clean).stopAfter != "" {
-		return a.printGraph(m.graph)
-	}
-	teacher, err := a.teacher(m, o)
-	if err != nil {
-		return err
-	}
-	im, err := o.data.open(ctx, m, m.graph.Meta["qvitc.preprocess"])
-	if err != nil {
-		return err
-	}
-	defer im.set.Close()
-	job := &job{app: a, o: o, bits: bits, model: m, teacher: teacher, images: im}
-
-	if err := job.open(ctx); err != nil {
-		return err
-	}
-	if err := job.quantise(); err != nil {
-		return err
-	}
-	if job.stopped {
-		return a.printGraph(job.student)
-	}
-	if err := job.calibrate(ctx); err != nil {
-		return err
-	}
-	if err := job.train(ctx); err != nil {
-		return err
-	}
-	if err := job.write(ctx); err != nil {
-		return err
-	}
-	if err := job.measure(ctx); err != nil {
-		return err
-	}
-	return job.finish(time.Since(start))
+	return j.finish()
 }
 
-// check settles what can be known before any file is read.
-func (o *compressFlags) check(path string) (bitPlan, error) {
-	bits, err := parseBits(o.bits)
-	if err != nil {
-		return bits, err
+// newJob settles what can be known before any file is read.
+func (a *app) newJob(path string, o *compressFlags) (*job, error) {
+	j := &job{app: a, o: o, path: path, start: time.Now()}
+	var err error
+	if j.bits, err = parseBits(o.bits); err != nil {
+		return nil, err
 	}
+	if o.out == "" {
+		o.out = strings.TrimSuffix(path, ".onnx") + "." + j.bits.String() + ".onnx"
+	}
+	if j.clean, err = o.passes.parse(); err != nil {
+		return nil, err
+	}
+	if err := o.passes.check(j.clean, passes.Quantize(o.plan(j.bits)), passes.Lower); err != nil {
+		return nil, err
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if err := checkOutput(o.out, path, o.teacher); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// check refuses values that no model and no data could make right.
+func (o *compressFlags) check() error {
 	switch o.method {
 	case "qat", "ptq":
 	default:
-		return bits, failf(exitUsage, "use qat or ptq", "method %q is not known", o.method)
+		return failf(exitUsage, "use qat or ptq", "method %q is not known", o.method)
 	}
 	if o.samples < 1 {
-		return bits, failf(exitUsage, "", "--samples %d: want at least 1", o.samples)
+		return failf(exitUsage, "", "--samples %d: want at least 1", o.samples)
 	}
-	if o.out == "" {
-		o.out = strings.TrimSuffix(path, ".onnx") + "." + bits.String() + ".onnx"
+	if !(o.maxDrop >= 0) {
+		return failf(exitUsage, "", "--max-drop %v: want 0 or more", o.maxDrop)
 	}
-	return bits, checkOutput(path, o.out)
-}
-
-// checkOutput refuses an output that cannot become a file or would replace the
-// model, before any work is done.
-func checkOutput(in, out string) error {
-	if st, err := os.Stat(out); err == nil {
-		if st.IsDir() {
-			return failf(exitUsage, "name a file inside it", "output %s is a folder", out)
-		}
-		if ist, err := os.Stat(in); err == nil && os.SameFile(st, ist) {
-			return failf(exitUsage, "choose another name for -o", "output %s is the model itself", out)
-		}
+	if _, err := quantize.ParseMethod(o.calib); err != nil {
+		return fail(exitUsage, err)
 	}
-	dir := filepath.Dir(out)
-	st, err := os.Stat(dir)
-	switch {
-	case err != nil:
-		return failf(exitIO, "make the folder first", "output folder %s does not exist", dir)
-	case !st.IsDir():
-		return failf(exitIO, "", "output folder %s is not a folder", dir)
+	if err := o.data.check(); err != nil {
+		return err
 	}
-	return nil
-}
-
-// teacher is the graph to distil from: the cleaned model, or another file.
-func (a *app) teacher(m *model, o *compressFlags) (*ir.Graph, error) {
-	if o.teacher == "" {
-		return m.graph, nil
-	}
-	t, err := a.load(o.teacher, passFlags{list: "clean"})
-	if err != nil {
-		return nil, err
-	}
-	for i, pair := range [][2][]*ir.Value{{m.graph.Inputs, t.graph.Inputs}, {m.graph.Outputs, t.graph.Outputs}} {
-		what := [2]string{"input", "output"}[i]
-		if len(pair[0]) == 0 || len(pair[1]) == 0 || pair[0][0].Type.String() != pair[1][0].Type.String() {
-			return nil, failf(exitUsage, "teacher and model must take the same images and tell the same classes", "%s: %s differs from that of %s", o.teacher, what, m.path)
-		}
-	}
-	return t.graph, nil
+	return o.train.check()
 }
 
 // plan says what the Quantize passes are to insert.
@@ -180,26 +136,23 @@ func (o *compressFlags) plan(b bitPlan) passes.Plan {
 	return p
 }
 
-func (a *app) printGraph(g *ir.Graph) error {
-	return g.Print(a.out, ir.PrintOptions{MaxElems: 16})
-}
-
-// splits are the images of a job: calibration and training from one part,
-// measurement on the other.
-func (im *images) splits(limit int, classes int) (train, eval *dataset.Split, err error) {
-	if train, err = im.set.Split(dataset.Train); err != nil {
-		return nil, nil, fail(exitIO, err)
-	}
-	if eval, err = im.set.Split(dataset.Eval); err != nil {
-		return nil, nil, fail(exitIO, err)
-	}
-	for _, s := range []*dataset.Split{train, eval} {
-		if err := s.CheckLabels(classes); err != nil {
-			return nil, nil, fail(exitUsage, fmt.Errorf("%w", err))
+// checkOutput refuses an output that cannot become a file or would replace one
+// of the inputs, before any work is done.
+func checkOutput(out string, inputs ...string) error {
+	if st, err := os.Stat(out); err == nil {
+		if st.IsDir() {
+			return failf(exitUsage, "name a file inside it", "output %s is a folder", out)
+		}
+		for _, in := range inputs {
+			if ist, err := os.Stat(in); err == nil && os.SameFile(st, ist) {
+				return failf(exitUsage, "choose another name for -o", "output %s is the model itself", out)
+			}
 		}
 	}
-	if limit > 0 {
-		eval = eval.Take(limit, 0)
+	f, err := atomicfile.Create(out)
+	if err != nil {
+		return fail(exitIO, err)
 	}
-	return train, eval, nil
+	f.Abort()
+	return nil
 }

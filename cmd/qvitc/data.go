@@ -2,34 +2,51 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/spf13/cobra"
 )
 
-// dataFlags say where images come from and how they are preprocessed.
+// dataFlags say where images come from.
 type dataFlags struct {
-	path       string
-	preprocess string
-	resize     int
-	crop       int
-	mean, std  []float64
-	limit      int
+	path  string
+	limit int
+	prep  prepFlags
 }
 
 func (d *dataFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&d.path, "data", "", "images: a folder (IDX files, one class a folder, or flat), a .tar(.gz), .npy or .npz")
-	f.StringVar(&d.preprocess, "preprocess", "", "preset (auto, imagenet, half, cifar10, mnist, none) or text such as \"mean=0.5 std=0.5 resize=256 crop=224\"; default: what the model file says, else auto")
-	f.IntVar(&d.resize, "resize", 0, "resize the shorter side to this many pixels")
-	f.IntVar(&d.crop, "crop", 0, "centre crop of this size")
-	f.Float64SliceVar(&d.mean, "mean", nil, "mean of each channel, for values in 0..1")
-	f.Float64SliceVar(&d.std, "std", nil, "deviation of each channel, for values in 0..1")
 	f.IntVar(&d.limit, "limit", 0, "measure on at most this many images (0: all)")
+	d.prep.add(c)
+}
+
+func (d *dataFlags) check() error {
+	if d.path == "" {
+		return failf(exitUsage, "point --data at a folder of images; a few hundred are enough for --method ptq", "no data: --data is missing")
+	}
+	if d.limit < 0 {
+		return failf(exitUsage, "", "--limit %d: want 0 or more", d.limit)
+	}
+	return nil
+}
+
+// prepFlags say how images are preprocessed.
+type prepFlags struct {
+	text         string
+	resize, crop int
+	mean, std    []float64
+}
+
+func (p *prepFlags) add(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&p.text, "preprocess", "", "preset ("+strings.Join(dataset.Presets(), ", ")+") or text such as \"mean=0.5 std=0.5 resize=256 crop=224\"; default: what the model file says, else auto")
+	f.IntVar(&p.resize, "resize", 0, "resize the shorter side to this many pixels")
+	f.IntVar(&p.crop, "crop", 0, "centre crop of this size")
+	f.Float64SliceVar(&p.mean, "mean", nil, "mean of each channel, for values in 0..1")
+	f.Float64SliceVar(&p.std, "std", nil, "deviation of each channel, for values in 0..1")
 }
 
 // images is an opened data set with its preprocessing.
@@ -39,54 +56,55 @@ type images struct {
 	shape dataset.Shape
 }
 
-// open opens the data set for a model; fromModel is the preprocessing noted in
-// the model file, if any.
-func (d *dataFlags) open(ctx context.Context, m *model, fromModel string) (*images, error) {
-	shape, err := imageShape(m.path, m.graph)
+// open opens the data set for a model. Preprocessing is what the flags say,
+// else what the model file says, else auto.
+func (d *dataFlags) open(ctx context.Context, m *model) (*images, error) {
+	return openImages(ctx, m, d.path, &d.prep)
+}
+
+func openImages(ctx context.Context, m *model, path string, p *prepFlags) (*images, error) {
+	shape, err := m.imageShape()
 	if err != nil {
 		return nil, err
 	}
-	if d.path == "" {
-		return nil, failf(exitUsage, "point --data at a folder of images; a few hundred are enough for --method ptq", "no data: --data is missing")
-	}
-	set, err := dataset.Open(d.path, dataset.OpenOptions{Context: ctx})
+	set, err := dataset.Open(path, dataset.OpenOptions{Context: ctx})
 	if err != nil {
-		f := &failure{code: exitIO, err: err}
-		if errors.Is(err, fs.ErrNotExist) {
-			f.hint = "check the path given to --data"
-		}
-		return nil, f
+		return nil, fail(exitIO, err)
 	}
-	im := &images{set: set, shape: shape}
-	text := d.preprocess
+	text := p.text
 	if text == "" {
-		text = fromModel
+		text = m.graph.Meta["qvitc.preprocess"]
 	}
 	if text == "" {
 		text = "auto"
 	}
-	if im.prep, err = dataset.ResolveContext(ctx, text, set, shape); err != nil {
-		return nil, fail(exitUsage, err)
+	im := &images{set: set, shape: shape}
+	if im.prep, err = dataset.ResolveContext(ctx, text, set, shape); err == nil {
+		if p.text == "" && text != "auto" {
+			im.prep.Source = "as the model file says"
+		}
+		err = p.override(im)
 	}
-	if err := d.override(im); err != nil {
-		return nil, err
+	if err != nil {
+		set.Close()
+		return nil, fail(exitUsage, err)
 	}
 	return im, nil
 }
 
 // override applies the single-value flags over the preset.
-func (d *dataFlags) override(im *images) error {
-	if d.resize > 0 {
-		im.prep.Resize = d.resize
+func (p *prepFlags) override(im *images) error {
+	if p.resize != 0 {
+		im.prep.Resize = p.resize
 	}
-	if d.crop > 0 {
-		im.prep.Crop = d.crop
+	if p.crop != 0 {
+		im.prep.Crop = p.crop
 	}
 	for _, o := range []struct {
 		name string
 		in   []float64
 		out  *[]float32
-	}{{"mean", d.mean, &im.prep.Mean}, {"std", d.std, &im.prep.Std}} {
+	}{{"mean", p.mean, &im.prep.Mean}, {"std", p.std, &im.prep.Std}} {
 		if o.in == nil {
 			continue
 		}
@@ -98,7 +116,48 @@ func (d *dataFlags) override(im *images) error {
 			(*o.out)[i] = float32(v)
 		}
 	}
-	return nil
+	return im.prep.Check(im.shape)
+}
+
+// split gives a part of the set whose labels fit the model.
+func (im *images) split(name string, classes int) (*dataset.Split, error) {
+	s, err := im.set.Split(name)
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	return s, fail(exitUsage, s.CheckLabels(classes))
+}
+
+// loader makes batches of a split; a batch of 0 is the whole split.
+func (im *images) loader(ctx context.Context, s *dataset.Split, batch int) (*dataset.Loader, error) {
+	if batch == 0 || batch > s.Len() {
+		batch = s.Len()
+	}
+	l, err := dataset.NewLoader(s, im.prep, im.shape, dataset.LoaderOptions{Context: ctx, Batch: batch})
+	return l, fail(exitIO, err)
+}
+
+// watched passes batches on and remembers why one could not be had, so that bad
+// data is not blamed on the model.
+type watched struct {
+	*dataset.Loader
+	err error
+}
+
+func (w *watched) Fill(b *dataset.Batch, epoch, i int) error {
+	err := w.Loader.Fill(b, epoch, i)
+	if err != nil {
+		w.err = err
+	}
+	return err
+}
+
+// fail gives the error a code: that of I/O where the data was at fault.
+func (w *watched) fail(code int, err error) error {
+	if err != nil && w.err != nil {
+		code = exitIO
+	}
+	return fail(code, err)
 }
 
 // skippedNote says in one line what was left out of the set.
@@ -111,5 +170,13 @@ func (im *images) skippedNote() string {
 	for _, k := range s[:min(3, len(s))] {
 		first = append(first, fmt.Sprintf("%s (%s)", k.Path, k.Reason))
 	}
-	return fmt.Sprintf("%d unreadable images skipped: %s", len(s), strings.Join(first, ", "))
+	more := ""
+	if len(s) > 3 {
+		more = ", ..."
+	}
+	what := "images"
+	if len(s) == 1 {
+		what = "image"
+	}
+	return fmt.Sprintf("%d unreadable %s skipped: %s%s", len(s), what, strings.Join(first, ", "), more)
 }

@@ -26,7 +26,7 @@ func (a *app) evalCmd() *cobra.Command {
 		Use:     "eval MODEL.onnx",
 		Short:   "Measure top-1, and agreement with a float model, on images",
 		Example: "  qvitc eval deit.w4a4.onnx --data imgs/ --baseline deit.onnx",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneModel,
 		RunE:    func(c *cobra.Command, args []string) error { return a.eval(c.Context(), args[0], o) },
 	}
 	f := c.Flags()
@@ -42,9 +42,9 @@ type measured struct {
 	Model        string   `json:"model"`
 	Images       int      `json:"images"`
 	Labelled     bool     `json:"labelled"`
-	Top1         float64  `json:"top1"`
-	Top5         float64  `json:"top5"`
-	Interval     float64  `json:"interval95"` // half width of the 95 % interval of top1
+	Top1         *float64 `json:"top1"` // null without labels, as are the next two
+	Top5         *float64 `json:"top5"`
+	Interval     *float64 `json:"interval95"` // half width of the 95 % interval of top1
 	Baseline     string   `json:"baseline,omitempty"`
 	Top1Baseline *float64 `json:"top1_baseline,omitempty"`
 	Agreement    *float64 `json:"agreement"` // null without a baseline
@@ -52,45 +52,62 @@ type measured struct {
 }
 
 func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
+	if err := o.data.check(); err != nil {
+		return err
+	}
+	if o.dump != "" {
+		if err := checkOutput(o.dump, path, o.baseline); err != nil {
+			return err
+		}
+	}
 	m, err := a.loadAny(path)
 	if err != nil {
 		return err
 	}
-	im, err := o.data.open(ctx, m, m.graph.Meta["qvitc.preprocess"])
+	n, err := m.classes()
+	if err != nil {
+		return err
+	}
+	im, err := o.data.open(ctx, m)
 	if err != nil {
 		return err
 	}
 	defer im.set.Close()
-	n, err := classes(path, m.graph)
-	if err != nil {
-		return err
-	}
 	split, err := o.pick(im, n)
 	if err != nil {
 		return err
-	}
-	if o.dump != "" {
-		if err := checkOutput(path, o.dump); err != nil {
-			return err
-		}
 	}
 	e, err := a.evaluate(ctx, "eval", m.graph, split, im)
 	if err != nil {
 		return err
 	}
-	r := measured{Model: path, Images: e.Images, Labelled: split.Labelled(), Top1: e.Top1, Top5: e.Top5, Preprocess: im.prep.String(),
-		Interval: 1.96 * math.Sqrt(e.Top1*(1-e.Top1)/float64(max(1, e.Labelled)))}
+	r := measured{Model: path, Images: e.Images, Labelled: e.Labelled > 0, Preprocess: im.prep.String()}
+	if r.Labelled {
+		half := 1.96 * math.Sqrt(e.Top1*(1-e.Top1)/float64(e.Labelled))
+		r.Top1, r.Top5, r.Interval = &e.Top1, &e.Top5, &half
+	}
 	if o.baseline != "" {
 		b, err := a.loadAny(o.baseline)
 		if err != nil {
 			return err
 		}
+		if shape, err := b.imageShape(); err != nil {
+			return err
+		} else if shape != im.shape {
+			return failf(exitUsage, "", "%s takes images of %v, %s of %v", o.baseline, shape, path, im.shape)
+		}
 		be, err := a.evaluate(ctx, "baseline", b.graph, split, im)
 		if err != nil {
 			return err
 		}
-		same := agreement(be, e)
-		r.Baseline, r.Top1Baseline, r.Agreement = o.baseline, &be.Top1, &same
+		same, _, err := distill.Agreement(be, e)
+		if err != nil {
+			return fail(exitUsage, fmt.Errorf("%s and %s: %w", o.baseline, path, err))
+		}
+		r.Baseline, r.Agreement = o.baseline, &same
+		if r.Labelled {
+			r.Top1Baseline = &be.Top1
+		}
 	}
 	if o.dump != "" {
 		if err := a.dump(ctx, o.dump, split, im, e); err != nil {
@@ -103,56 +120,58 @@ func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
 	if a.json {
 		return a.printJSON(r)
 	}
-	return r.print(a.out)
+	r.print(a.out)
+	return nil
 }
 
 // pick chooses the images to measure on.
 func (o *evalFlags) pick(im *images, classes int) (*dataset.Split, error) {
 	name := o.split
+	switch name {
+	case "", dataset.Train, dataset.Eval, dataset.All:
+	default:
+		return nil, failf(exitUsage, "use train, eval or all", "--split %q is not known", name)
+	}
 	if name == "" {
 		name = dataset.Eval
 		if im.set.HeldOut {
 			name = dataset.All
 		}
 	}
-	s, err := im.set.Split(name)
-	if err != nil {
-		return nil, fail(exitIO, err)
-	}
-	if o.data.limit > 0 {
+	s, err := im.split(name, classes)
+	if err == nil && o.data.limit > 0 {
 		s = s.Take(o.data.limit, 0)
 	}
-	return s, fail(exitUsage, s.CheckLabels(classes))
+	return s, err
 }
 
-func (r *measured) print(w io.Writer) error {
+func (r *measured) print(w io.Writer) {
 	fmt.Fprintf(w, "preprocessing  %s\n", r.Preprocess)
 	if r.Labelled {
-		fmt.Fprintf(w, "top-1          %.2f %% ±%.2f, top-5 %.2f %%, %d images\n", 100*r.Top1, 100*r.Interval, 100*r.Top5, r.Images)
+		fmt.Fprintf(w, "top-1          %.2f %% ±%.2f, top-5 %.2f %%, %d images\n", 100**r.Top1, 100**r.Interval, 100**r.Top5, r.Images)
 	} else {
 		fmt.Fprintf(w, "top-1          no labels, %d images\n", r.Images)
 	}
 	if r.Agreement != nil {
 		if r.Labelled {
-			fmt.Fprintf(w, "baseline       %.2f %%  %s (%+.2f)\n", 100**r.Top1Baseline, r.Baseline, 100*(r.Top1-*r.Top1Baseline))
+			fmt.Fprintf(w, "baseline       %.2f %%  %s (%+.2f)\n", 100**r.Top1Baseline, r.Baseline, 100*(*r.Top1-*r.Top1Baseline))
 		}
 		fmt.Fprintf(w, "agreement      %.2f %%\n", 100**r.Agreement)
 	}
-	return nil
 }
 
 // dump writes what an outside check needs: inputs as the model sees them, our
 // logits, and the labels.
 func (a *app) dump(ctx context.Context, path string, split *dataset.Split, im *images, e *distill.Evaluation) error {
-	l, err := dataset.NewLoader(split, im.prep, im.shape, dataset.LoaderOptions{Context: ctx, Batch: split.Len()})
+	l, err := im.loader(ctx, split, 0)
 	if err != nil {
-		return fail(exitIO, err)
+		return err
 	}
 	b, err := l.Batch(0, 0)
 	if err != nil {
 		return fail(exitIO, err)
 	}
-	n := len(b.Labels)
+	n := b.N
 	arrays := []namedTensor{
 		{"inputs", ir.Of(b.X, n, im.shape.C, im.shape.H, im.shape.W)},
 		{"logits", ir.Of(e.Logits, n, e.Classes)},

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"syscall"
 
 	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/passes"
 )
 
 // Exit codes, the same for every command (qvitc help exit-codes).
@@ -52,8 +52,13 @@ func fail(code int, err error) error {
 	if errors.As(err, &e) {
 		out.hint = e.Hint
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, fs.ErrPermission) {
+	var no syscall.Errno // the system said no
+	if code != exitModel && errors.As(err, &no) {
 		out.code = exitIO
+	}
+	var p *passes.PassError
+	if errors.As(err, &p) && p.Stack != "" { // a pass panicked
+		out.code = exitInternal
 	}
 	return out
 }
@@ -64,7 +69,7 @@ func failf(code int, hint, format string, args ...any) error {
 
 // oneLine keeps a message on one line of at most 4 KiB.
 func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' || r == '\t' }), " ")
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'

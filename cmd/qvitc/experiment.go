@@ -82,7 +82,7 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 	}
 	defer results.Close()
 	total := len(e.Variants) * len(e.Bits) * len(e.Seeds)
-	p := a.progress("experiment", total)
+	p := a.longProgress("experiment", total)
 	defer p.done()
 	var cells []cell
 	for _, seed := range e.Seeds {
@@ -153,7 +153,7 @@ func (e *experiment) args(v variant, bits string, seed uint64) []string {
 // runCell runs one compression in this process and reads its JSON.
 func (a *app) runCell(ctx context.Context, args []string, output string) (*outcome, error) {
 	var buf bytes.Buffer
-	sub := &app{in: a.in, out: &buf, err: io.Discard}
+	sub := &app{args: args, out: &buf, err: io.Discard}
 	root := sub.root()
 	root.SetArgs(append(slices.Clone(args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", a.threads)))
 	root.SetOut(io.Discard)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/passes"
 	"github.com/qvitc/qvitc/report"
 	"github.com/spf13/cobra"
@@ -18,48 +19,73 @@ type inspected struct {
 	*report.Arch
 	Operators map[string]int `json:"operators"` // of the file, before any pass
 	Notes     []string       `json:"notes,omitempty"`
+	Tree      *report.Part   `json:"tree,omitempty"`
 }
 
 func (a *app) inspectCmd() *cobra.Command {
 	var p passFlags
+	var tree bool
 	c := &cobra.Command{
 		Use:   "inspect MODEL.onnx",
 		Short: "Show architecture, recognised layers, cost and size at 4, 3 and 2 bit",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			raw, err := readModel(args[0])
-			if err != nil {
-				return err
-			}
-			ops := map[string]int{}
-			for n := range raw.graph.Nodes() {
-				name := n.Op
-				if n.Domain != "" {
-					name = n.Domain + "::" + n.Op
-				}
-				ops[name]++
-			}
-			m, err := a.load(args[0], p)
-			if err != nil {
-				return err
-			}
-			if p.stopAfter != "" {
-				return a.printGraph(m.graph)
-			}
-			arch, err := report.Describe(m.graph)
-			if err != nil {
-				return fail(exitUnsupported, err)
-			}
-			in := inspected{Model: args[0], Bytes: m.bytes, Arch: arch, Operators: ops, Notes: m.notes}
-			if a.json {
-				return a.printJSON(in)
-			}
-			a.printInspected(in)
-			return nil
-		},
+		Args:  oneModel,
+		RunE:  func(c *cobra.Command, args []string) error { return a.inspect(args[0], p, tree) },
 	}
+	c.Flags().BoolVar(&tree, "tree", false, "show the parts as the builder of the model thinks of them: blocks, attention, MLP")
 	p.add(c)
 	return c
+}
+
+func (a *app) inspect(path string, p passFlags, tree bool) error {
+	list, err := p.parse()
+	if err != nil {
+		return err
+	}
+	if err := p.check(list); err != nil {
+		return err
+	}
+	m, err := readModel(path)
+	if err != nil {
+		return err
+	}
+	in := inspected{Model: path, Bytes: m.bytes, Operators: operators(m.graph)}
+	if err := a.clean(m, p); err != nil {
+		return err
+	}
+	if p.stopAfter != "" {
+		return a.printGraph(m.graph)
+	}
+	in.Notes = m.notes
+	if in.Arch, err = report.Describe(m.graph); err != nil {
+		return fail(exitUnsupported, err)
+	}
+	if tree {
+		if in.Tree, err = report.Tree(m.graph, passes.LayerName); err != nil {
+			return fail(exitUnsupported, err)
+		}
+	}
+	switch {
+	case a.json:
+		return a.printJSON(in)
+	case tree:
+		fmt.Fprintf(a.out, "%s  %s, %d parameters\n%s", path, in.Name, in.Params, in.Tree)
+	default:
+		a.printInspected(in)
+	}
+	return nil
+}
+
+// operators counts the nodes of a graph by operator.
+func operators(g *ir.Graph) map[string]int {
+	count := map[string]int{}
+	for n := range g.Nodes() {
+		name := n.Op
+		if n.Domain != "" {
+			name = n.Domain + "::" + n.Op
+		}
+		count[name]++
+	}
+	return count
 }
 
 func (a *app) printInspected(in inspected) {

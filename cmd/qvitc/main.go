@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 )
 
@@ -22,7 +23,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // run executes one command line and gives the exit code. Everything that goes
 // wrong ends in one line on stderr, with a hint on its own line where one helps.
 func run(args []string, in io.Reader, out, errw io.Writer) (code int) {
-	a := &app{in: in, out: out, err: errw}
+	stdout := &sink{w: out}
+	a := &app{args: args, out: stdout, err: errw}
 	ctx, stop := interruptible(a)
 	defer stop()
 	defer func() {
@@ -38,22 +40,47 @@ func run(args []string, in io.Reader, out, errw io.Writer) (code int) {
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(stdout)
 	root.SetErr(errw)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if err == nil && stdout.err != nil {
+		err = fail(exitIO, fmt.Errorf("cannot write the result: %w", stdout.err))
+	}
 	if err == nil {
 		return exitOK
 	}
 	var f *failure
-	if !errors.As(err, &f) {
-		// cobra's own complaints: unknown command, flag or argument count
-		f = &failure{code: exitUsage, err: err, hint: "qvitc help lists the commands and their flags"}
+	switch {
+	case errors.As(err, &f):
+	case a.started:
+		f = &failure{code: exitInternal, err: err}
+	default: // cobra's own complaints: unknown command, flag or argument count
+		what, like, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+		f = &failure{code: exitUsage, err: errors.New(what), hint: c.CommandPath() + " --help says more"}
+		if like = strings.TrimSpace(like); like != "" {
+			f.hint = "did you mean " + like + "?"
+		}
 	}
 	fmt.Fprintf(errw, "qvitc: %s\n", oneLine(f.err.Error()))
 	if f.hint != "" {
 		fmt.Fprintf(errw, "hint: %s\n", f.hint)
 	}
 	return f.code
+}
+
+// sink is an output that remembers its first error, so that no print need be checked.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(p)
+	s.err = err
+	return n, err
 }
 
 // interruptible gives a context that SIGINT and SIGTERM cancel; a second

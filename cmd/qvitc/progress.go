@@ -10,43 +10,63 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far a long phase is: a bar on a terminal, otherwise one
-// line for every tenth of the way.
+// progress shows how far a phase is: a bar on a terminal, otherwise a line for
+// every tenth of the way. Phases that are over soon print no lines at all.
 type progress struct {
 	w     io.Writer
 	title string
 	total int
 	start time.Time
+	after time.Duration // no line before this long
 	bar   *progressbar.ProgressBar
 	tenth int
 	quiet bool
 }
 
+// shortPhase is how long a phase other than training runs before it is talked about.
+const shortPhase = 5 * time.Second
+
+// progress begins a phase that is expected to be short.
 func (a *app) progress(title string, total int) *progress {
-	p := &progress{w: a.err, title: title, total: total, start: time.Now(), quiet: a.quiet}
+	p := &progress{w: a.err, title: title, total: total, start: time.Now(), after: shortPhase, quiet: a.quiet}
 	if f, ok := a.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !a.quiet {
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(title),
 			progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(),
-			progressbar.OptionEnableColorCodes(!a.noColor))
+			progressbar.OptionSetPredictTime(false), progressbar.OptionEnableColorCodes(!a.noColor))
 	}
+	return p
+}
+
+// longProgress begins a phase that is worth lines however short it is.
+func (a *app) longProgress(title string, total int) *progress {
+	p := a.progress(title, total)
+	p.after = 0
 	return p
 }
 
 // at reports that done of the total are finished; note is shown beside it.
 func (p *progress) at(done int, note string) {
-	switch {
-	case p.quiet:
-	case p.bar != nil:
-		p.bar.Describe(p.title + " " + note)
+	elapsed := time.Since(p.start)
+	p.show(done, elapsed*time.Duration(p.total-done)/time.Duration(max(1, done)), note)
+}
+
+// show is at with a remaining time that the caller knows better.
+func (p *progress) show(done int, eta time.Duration, note string) {
+	if p.quiet || p.total <= 0 {
+		return
+	}
+	left := ""
+	if done < p.total {
+		left = "  ETA " + round(eta).String()
+	}
+	if p.bar != nil {
+		p.bar.Describe(p.title + left + "  " + note)
 		_ = p.bar.Set(done)
-	case p.total > 0 && done*10/p.total > p.tenth:
-		p.tenth = done * 10 / p.total
-		elapsed := time.Since(p.start)
-		eta := ""
-		if done < p.total {
-			eta = fmt.Sprintf("  ETA %s", round(elapsed*time.Duration(p.total-done)/time.Duration(done)))
-		}
-		fmt.Fprintf(p.w, "%s %3d%%  %d/%d%s  %s\n", p.title, done*100/p.total, done, p.total, eta, note)
+		return
+	}
+	if tenth := done * 10 / p.total; tenth > p.tenth && time.Since(p.start) >= p.after {
+		p.tenth = tenth
+		fmt.Fprintf(p.w, "%s %3d%%  %d/%d%s  %s\n", p.title, done*100/p.total, done, p.total, left, note)
 	}
 }
 

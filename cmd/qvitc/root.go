@@ -5,14 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
+	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/spf13/cobra"
 )
 
 // app is what all commands share: streams and global flags.
 type app struct {
-	in       io.Reader
+	args     []string // the command line, for messages
 	out, err io.Writer
+	started  bool // flags and arguments were accepted
 	verbose  int
 	quiet    bool
 	json     bool
@@ -29,8 +32,9 @@ one in ONNX: calibration, quantisation-aware fine-tuning with distillation from
 the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
 
   qvitc compress deit.onnx --data imgs/ -b w4a4 -o deit.w4a4.onnx`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.start() },
 	}
 	f := root.PersistentFlags()
 	f.CountVarP(&a.verbose, "verbose", "v", "more detail on stderr (-vv: stack traces of internal errors)")
@@ -38,9 +42,32 @@ the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
 	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout; everything else goes to stderr")
 	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours")
 	f.IntVar(&a.threads, "threads", 0, "processor cores to use (0: all); the result does not depend on it")
-	root.AddCommand(a.compressCmd(), a.inspectCmd(), a.evalCmd(), a.runCmd(), a.passesCmd(), a.versionCmd(), a.experimentCmd())
+	root.AddCommand(a.compressCmd(), a.inspectCmd(), a.checkCmd(), a.evalCmd(), a.runCmd(), a.verifyCmd(), a.passesCmd(), a.versionCmd(), a.experimentCmd())
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp})
 	return root
+}
+
+// oneModel wants one argument.
+func oneModel(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%s takes one model file, %d are given", c.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// start checks and settles what all commands share.
+func (a *app) start() error {
+	a.started = true
+	if err := kernel.EnvError(); err != nil {
+		return failf(exitUsage, "", "%v", err)
+	}
+	if a.threads < 0 {
+		return failf(exitUsage, "", "--threads %d: want 0 or more", a.threads)
+	}
+	if a.threads == 0 {
+		a.threads = runtime.GOMAXPROCS(0)
+	}
+	return nil
 }
 
 // note prints a line about what is going on, unless quiet.

@@ -14,13 +14,12 @@ import (
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio"
-	"github.com/qvitc/qvitc/passes"
 	"github.com/qvitc/qvitc/runtime"
 	"github.com/spf13/cobra"
 )
 
 type runFlags struct {
-	data   dataFlags
+	prep   prepFlags
 	inputs []string
 	top    int
 	labels string
@@ -35,14 +34,14 @@ func (a *app) runCmd() *cobra.Command {
 (arrays named like the inputs) or ONNX TensorProto .pb files, and prints the best
 classes of each row. --json prints every output in full.`,
 		Example: "  qvitc run deit.w4a4.onnx --input cat.png\n  qvitc run deit.onnx --input input_0.pb --json",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneModel,
 		RunE:    func(c *cobra.Command, args []string) error { return a.runModel(c.Context(), args[0], o) },
 	}
 	f := c.Flags()
 	f.StringArrayVarP(&o.inputs, "input", "i", nil, "image, .npy, .npz or .pb; for several inputs NAME=FILE each")
 	f.IntVar(&o.top, "top", 5, "classes to print for each row")
 	f.StringVar(&o.labels, "labels", "", "file with one class name a line")
-	o.data.add(c)
+	o.prep.add(c)
 	return c
 }
 
@@ -50,15 +49,28 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 	if len(o.inputs) == 0 {
 		return failf(exitUsage, "--input takes an image, .npy, .npz or .pb", "no input: --input is missing")
 	}
+	if o.top < 0 {
+		return failf(exitUsage, "", "--top %d: want 0 or more", o.top)
+	}
+	names, err := o.names()
+	if err != nil {
+		return err
+	}
 	m, err := readModel(path)
 	if err != nil {
 		return err
 	}
+	for _, n := range m.notes {
+		a.note("note: %s", n)
+	}
 	in := map[string]*ir.Tensor{}
 	for _, s := range o.inputs {
-		if err := o.read(m, s, in); err != nil {
+		if err := o.read(ctx, m, s, in); err != nil {
 			return err
 		}
+	}
+	if err := checkInputs(m, in); err != nil {
+		return err
 	}
 	session, err := runtime.NewSession(m.graph, runtime.Options{Threads: a.threads})
 	if err != nil {
@@ -71,11 +83,11 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 	if a.json {
 		return a.printJSON(map[string]any{"outputs": jsonOutputs(m.graph, out)})
 	}
-	return a.printTop(m.graph, out, o)
+	return a.printTop(m.graph, out, names, o.top)
 }
 
 // read adds the tensors of one --input to in.
-func (o *runFlags) read(m *model, arg string, in map[string]*ir.Tensor) error {
+func (o *runFlags) read(ctx context.Context, m *model, arg string, in map[string]*ir.Tensor) error {
 	name, file := "", arg
 	if n, f, ok := strings.Cut(arg, "="); ok && m.graph.Value(n) != nil {
 		name, file = n, f
@@ -103,7 +115,7 @@ func (o *runFlags) read(m *model, arg string, in map[string]*ir.Tensor) error {
 	case ".npy", ".npz":
 		return readArrays(m, file, name, in)
 	}
-	return o.readImage(m, file, name, in)
+	return o.readImage(ctx, m, file, name, in)
 }
 
 // readArrays takes the arrays named like inputs; a single array of another
@@ -135,52 +147,47 @@ func readArrays(m *model, file, name string, in map[string]*ir.Tensor) error {
 	return nil
 }
 
-func (o *runFlags) readImage(m *model, file, name string, in map[string]*ir.Tensor) error {
-	shape, err := imageShape(m.path, m.graph)
+func (o *runFlags) readImage(ctx context.Context, m *model, file, name string, in map[string]*ir.Tensor) error {
+	if o.prep.text == "" && m.graph.Meta["qvitc.preprocess"] == "" {
+		return failf(exitUsage, "for example --preprocess imagenet, or \"mean=0.5 std=0.5 resize=256 crop=224\"", "%s does not say how images are preprocessed: --preprocess is missing", m.path)
+	}
+	im, err := openImages(ctx, m, file, &o.prep)
 	if err != nil {
 		return err
 	}
-	text := o.data.preprocess
-	if text == "" {
-		text = m.graph.Meta["qvitc.preprocess"]
-	}
-	if text == "" {
-		return failf(exitUsage, "for example --preprocess imagenet, or \"mean=0.5 std=0.5 resize=256 crop=224\"", "%s does not say how images are preprocessed: --preprocess is missing", m.path)
-	}
-	prep, err := dataset.Resolve(text, nil, shape)
-	if err != nil {
-		return fail(exitUsage, err)
-	}
-	b, err := os.ReadFile(file)
+	defer im.set.Close()
+	all, err := im.set.Split(dataset.All)
 	if err != nil {
 		return fail(exitIO, err)
 	}
-	img, _, err := dataset.DecodeImage(b)
+	l, err := im.loader(ctx, all, 0)
 	if err != nil {
-		return fail(exitIO, fmt.Errorf("%s: %w", file, err))
+		return err
 	}
-	x, err := prep.Apply(img, shape)
+	b, err := l.Batch(0, 0)
 	if err != nil {
-		return fail(exitUsage, err)
+		return fail(exitIO, err)
 	}
-	in[name] = ir.Of(x, 1, shape.C, shape.H, shape.W)
+	in[name] = ir.Of(b.X, b.N, im.shape.C, im.shape.H, im.shape.W)
 	return nil
 }
 
-// loadAny reads a float or a packed model ready to be evaluated: Clean runs on
-// graphs of standard operators, packed graphs are taken as they are.
-func (a *app) loadAny(path string) (*model, error) {
-	m, err := readModel(path)
-	if err != nil {
-		return nil, err
-	}
-	for n := range m.graph.Nodes() {
-		if n.Domain == ir.Domain {
-			return m, nil
+// checkInputs compares what the user gave with what the model takes.
+func checkInputs(m *model, in map[string]*ir.Tensor) error {
+	for _, v := range m.graph.Inputs {
+		t := in[v.Name]
+		if t == nil {
+			return failf(exitUsage, "give --input "+v.Name+"=FILE", "%s: input %s is missing", m.path, ir.Quote(v.Name))
+		}
+		fits := t.Elem == v.Type.Elem && (!v.Type.Ranked || len(t.Shape) == len(v.Type.Shape))
+		for i, d := range v.Type.Shape {
+			fits = fits && (!d.Known() || int(d.Size) == t.Shape[i])
+		}
+		if !fits {
+			return failf(exitUsage, "", "%s: input %s is %v, given is %v", m.path, ir.Quote(v.Name), v.Type, t.Type())
 		}
 	}
-	_, err = a.driver(passFlags{}, "").Run(m.graph, passes.Clean)
-	return m, fail(exitUnsupported, err)
+	return nil
 }
 
 type jsonTensor struct {
@@ -215,11 +222,7 @@ func jsonOutputs(g *ir.Graph, out map[string]*ir.Tensor) map[string]jsonTensor {
 func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
 
 // printTop prints the best classes of each row of each float output.
-func (a *app) printTop(g *ir.Graph, out map[string]*ir.Tensor, o *runFlags) error {
-	names, err := o.names()
-	if err != nil {
-		return err
-	}
+func (a *app) printTop(g *ir.Graph, out map[string]*ir.Tensor, names []string, top int) error {
 	for _, v := range g.Outputs {
 		t := out[v.Name]
 		fmt.Fprintf(a.out, "%s %v\n", v.Name, t.Type())
@@ -243,7 +246,7 @@ func (a *app) printTop(g *ir.Graph, out map[string]*ir.Tensor, o *runFlags) erro
 				}
 				return 0
 			})
-			for _, c := range order[:min(o.top, width)] {
+			for _, c := range order[:min(top, width)] {
 				name := ""
 				if c < len(names) {
 					name = "  " + names[c]

@@ -29,9 +29,10 @@ type outcome struct {
 }
 
 // summary prints about ten lines, or the JSON object.
-func (j *job) summary(elapsed time.Duration) error {
+func (j *job) summary() error {
+	elapsed := time.Since(j.start)
 	out := outcome{
-		Model: j.model.path, Output: j.o.out, Bits: j.bits.String(), Method: j.o.method, BytesIn: j.model.bytes, BytesOut: j.written.Bytes,
+		Model: j.path, Output: j.o.out, Bits: j.bits.String(), Method: j.o.method, BytesIn: j.model.bytes, BytesOut: j.written.Bytes,
 		Images: j.studentEval.Images, Labelled: j.evalSet.Labelled(), Top1Teacher: j.teacherEval.Top1, Top1Student: j.studentEval.Top1,
 		Agreement: j.agreement, VerifyDiff: j.written.MaxDiff, Verified: j.written.Samples, Seconds: elapsed.Seconds(), Seed: j.o.train.seed,
 		Float: j.floatLayers(),
@@ -46,9 +47,9 @@ func (j *job) summary(elapsed time.Duration) error {
 		return j.app.printJSON(out)
 	}
 	w := j.app.out
-	fmt.Fprintf(w, "model      %s  %s, %d blocks\n", j.model.path, j.arch.Name, j.arch.Blocks)
+	fmt.Fprintf(w, "model      %s  %s, %d blocks\n", j.path, j.arch.Name, j.arch.Blocks)
 	fmt.Fprintf(w, "bits       %s, first and last layer 8; irm %s; %s\n", j.bits, j.o.irm, j.how())
-	fmt.Fprintf(w, "size       %s -> %s  (%.1f %%, %.1fx smaller)\n", bytesText(out.BytesIn), bytesText(out.BytesOut), 100*float64(out.BytesOut)/float64(out.BytesIn), float64(out.BytesIn)/float64(out.BytesOut))
+	fmt.Fprintf(w, "size       %s -> %s  (%.1f %%, %s)\n", bytesText(out.BytesIn), bytesText(out.BytesOut), 100*float64(out.BytesOut)/float64(out.BytesIn), ratio(out.BytesIn, out.BytesOut))
 	if out.Labelled {
 		half := 100 * 1.96 * math.Sqrt(out.Top1Student*(1-out.Top1Student)/float64(max(1, out.Images)))
 		fmt.Fprintf(w, "top-1      float %.2f %%, %s %.2f %% (%+.2f; 95 %% interval ±%.2f) on %d images not trained on\n",
@@ -59,10 +60,19 @@ func (j *job) summary(elapsed time.Duration) error {
 	fmt.Fprintf(w, "agreement  %.2f %% of %d images get the class the float model gives them\n", 100*out.Agreement, out.Images)
 	fmt.Fprintf(w, "layers     %s\n", j.layerLine())
 	fmt.Fprintf(w, "float      %s\n", j.floatLine())
-	fmt.Fprintf(w, "verified   file read back: %.1f %% of %d answers as the student's, largest logit difference %.2g\n", 100*j.written.Agreement, j.written.Samples, j.written.MaxDiff)
+	fmt.Fprintf(w, "verified   file read back: %.1f %% of %d answers are the student's, largest logit difference %.2g\n", 100*j.written.Agreement, j.written.Samples, j.written.MaxDiff)
 	fmt.Fprintf(w, "written    %s  (%s)\n", j.o.out, round(elapsed))
-	_, err := fmt.Fprintf(w, "next       qvitc eval %s --data %s --baseline %s\n", j.o.out, j.o.data.path, j.model.path)
-	return err
+	fmt.Fprintf(w, "next       %s\n", shellLine("qvitc", "eval", j.o.out, "--data", j.o.data.path, "--baseline", j.path))
+	return nil
+}
+
+// ratio says how much smaller the file has become; a model of a few kB grows by
+// the function bodies that come with it.
+func ratio(in, out int64) string {
+	if out > in {
+		return fmt.Sprintf("%.1fx larger: the operators' definitions outweigh so small a model", float64(out)/float64(in))
+	}
+	return fmt.Sprintf("%.1fx smaller", float64(in)/float64(out))
 }
 
 func (j *job) how() string {

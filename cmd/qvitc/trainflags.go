@@ -1,6 +1,9 @@
 package main
 
 import (
+	"math"
+	"slices"
+
 	"github.com/spf13/cobra"
 )
 
@@ -27,6 +30,35 @@ type trainFlags struct {
 	checkpoint string
 	every      int
 	resume     bool
+}
+
+// check refuses values out of range before any work is done.
+func (t *trainFlags) check() error {
+	for _, f := range []struct {
+		name string
+		ok   bool
+		want string
+	}{
+		{"epochs", t.epochs > 0 && t.epochs <= 1e6, "a number above 0"},
+		{"batch", t.batch >= 1, "at least 1"},
+		{"lr", t.lr > 0 && t.lr <= math.MaxFloat32, "a number above 0"},
+		{"optimizer", slices.Contains([]string{"adam", "adamw", "lamb"}, t.optimiser), "adam, adamw or lamb"},
+		{"warmup", t.warmUp >= 0 && t.warmUp <= 1, "a part from 0 to 1"},
+		{"hard", t.hard >= 0 && t.hard <= math.MaxFloat32, "0 or more"},
+		{"soft", t.soft >= 0 && t.soft <= math.MaxFloat32 && t.hard+t.soft > 0, "0 or more, and not 0 beside --hard 0"},
+		{"tau", t.tau > 0 && t.tau <= math.MaxFloat32, "a number above 0"},
+		{"dgd", t.dgd >= 0 && t.dgd <= math.MaxFloat32, "0 or more"},
+		{"dgd-mode", slices.Contains([]string{"paper", "mse", "rowwise"}, t.dgdMode), "paper, mse or rowwise"},
+		{"crop-pad", t.cropPad >= 0, "0 or more"},
+		{"ema", t.ema >= 0 && t.ema < 1, "0 or more, below 1"},
+		{"damping", t.damping >= 0 && t.damping <= math.MaxFloat32, "0 or more"},
+		{"checkpoint-every", t.every >= 1, "at least 1"},
+	} {
+		if !f.ok {
+			return failf(exitUsage, "", "--%s: want %s", f.name, f.want)
+		}
+	}
+	return nil
 }
 
 func (t *trainFlags) add(c *cobra.Command) {

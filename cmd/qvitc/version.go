@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/spf13/cobra"
 )
 
@@ -26,9 +27,9 @@ func (a *app) versionCmd() *cobra.Command {
 		Use: "version", Short: "Print the version and the kernel set in use", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
-				return a.printJSON(map[string]string{"version": toolVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "kernels": kernelName()})
+				return a.printJSON(map[string]string{"version": toolVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "kernels": kernel.Name()})
 			}
-			_, err := fmt.Fprintf(a.out, "qvitc %s (%s, %s/%s, kernels: %s)\n", toolVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, kernelName())
+			_, err := fmt.Fprintf(a.out, "qvitc %s (%s, %s/%s, kernels: %s)\n", toolVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, kernel.Name())
 			return err
 		},
 	}

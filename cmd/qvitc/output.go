@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/qvitc/qvitc/distill"
+	"github.com/qvitc/qvitc/export"
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/onnxio"
+	"github.com/qvitc/qvitc/passes"
+)
+
+// lower turns the student into packed operators.
+func (j *job) lower(context.Context) error {
+	look := j.o.passes.on(passes.Lower, len(j.clean)+len(passes.Quantize(j.o.plan(j.bits))))
+	if look.dumpDir+look.printAfter+look.stopAfter != "" { // once more, to be looked at
+		g, _ := j.student.Clone()
+		if _, err := j.app.driver(look, "lower").Run(g, passes.Lower); err != nil {
+			return fail(exitInternal, err)
+		}
+		if look.stopAfter != "" {
+			j.stopped = g
+			return nil
+		}
+	}
+	var err error
+	if j.packed, err = export.Packed(j.student); err != nil {
+		return fail(exitInternal, err)
+	}
+	return j.meta(j.packed)
+}
+
+// write writes the packed graph to a temporary file, verifies that file and
+// renames it.
+func (j *job) write(ctx context.Context) error {
+	samples, err := j.samples(ctx, 64)
+	if err != nil {
+		return err
+	}
+	j.written, err = export.Write(ctx, j.o.out, j.packed, export.Options{
+		Write:   onnxio.WriteOptions{MinOpset: 18, MinIR: 8, Version: toolVersion()},
+		Student: j.student, Samples: samples, Threads: j.app.threads, Force: j.o.force,
+	})
+	if errors.Is(err, export.ErrMismatch) {
+		return failf(exitVerify, "the file is withheld; --force keeps it", "%v", err)
+	}
+	return fail(exitIO, err)
+}
+
+// samples gives evaluation images as graph inputs for the verification.
+func (j *job) samples(ctx context.Context, n int) ([]map[string]*ir.Tensor, error) {
+	l, err := j.images.loader(ctx, j.evalSet.Take(n, 0), 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := l.Batch(0, 0)
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	s := j.images.shape
+	return []map[string]*ir.Tensor{{j.student.Inputs[0].Name: ir.Of(b.X, b.N, s.C, s.H, s.W)}}, nil
+}
+
+// meta notes in the file how it was made.
+func (j *job) meta(g *ir.Graph) error {
+	recipe, err := json.Marshal(j.recipe())
+	if err != nil {
+		return err
+	}
+	layers, err := json.Marshal(export.LayerBits(g))
+	if err != nil {
+		return err
+	}
+	maps.Copy(g.Meta, map[string]string{
+		"qvitc.version": toolVersion(), "qvitc.recipe": string(recipe), "qvitc.layers": string(layers),
+		"qvitc.preprocess": j.images.prep.String(), "qvitc.teacher": j.model.sha, "qvitc.data": j.dataDigest(),
+	})
+	return nil
+}
+
+// recipe is every option that shapes the result, as resolved.
+func (j *job) recipe() map[string]string {
+	t := j.o.train
+	r := map[string]string{
+		"bits": j.bits.String(), "method": j.o.method, "irm": j.o.irm, "calib": j.o.calib,
+		"samples": strconv.Itoa(j.o.samples), "seed": strconv.FormatUint(t.seed, 10),
+	}
+	if len(j.o.exclude) > 0 {
+		r["exclude"] = strings.Join(j.o.exclude, " ")
+	}
+	if j.o.method == "qat" {
+		for k, v := range map[string]float64{"epochs": t.epochs, "lr": t.lr, "warmup": t.warmUp, "hard": t.hard, "soft": t.soft,
+			"tau": t.tau, "dgd": t.dgd, "ema": t.ema, "damping": t.damping} {
+			r[k] = strconv.FormatFloat(v, 'g', -1, 64)
+		}
+		r["batch"], r["optimizer"], r["dgd-mode"] = strconv.Itoa(t.batch), t.optimiser, t.dgdMode
+		r["flip"], r["crop-pad"] = strconv.FormatBool(t.flip), strconv.Itoa(t.cropPad)
+	}
+	return r
+}
+
+// measure evaluates the written file and compares it with the teacher.
+func (j *job) measure(ctx context.Context) error {
+	back, err := onnxio.Load(j.written.Path, onnxio.Options{})
+	if err != nil {
+		return fail(exitVerify, err)
+	}
+	if j.studentEval, err = j.app.evaluate(ctx, "measure", back, j.evalSet, j.images); err != nil {
+		return err
+	}
+	j.agreement, _, err = distill.Agreement(j.teacherEval, j.studentEval)
+	return fail(exitInternal, err)
+}
+
+// finish prints the summary, drops checkpoints that nobody asked for, and checks
+// the accuracy gate.
+func (j *job) finish() error {
+	if j.o.method == "qat" && j.o.train.checkpoint == "" {
+		if err := distill.RemoveCheckpoints(j.checkpoint()); err != nil {
+			return fail(exitIO, err)
+		}
+	}
+	if err := j.summary(); err != nil {
+		return err
+	}
+	if d := 100 * (j.teacherEval.Top1 - j.studentEval.Top1); j.o.maxDrop > 0 && d > j.o.maxDrop {
+		return failf(exitGate, "more --epochs or more bits", "top-1 fell by %.2f points, the gate is %.2f; %s is written", d, j.o.maxDrop, j.o.out)
+	}
+	return nil
+}
+
+// command is the command line with a flag added, for a shell.
+func (a *app) command(flag string) string {
+	words := append([]string{"qvitc"}, a.args...)
+	if !slices.Contains(a.args, flag) {
+		words = append(words, flag)
+	}
+	return shellLine(words...)
+}
+
+// shellLine quotes the words that a shell would not leave alone.
+func shellLine(words ...string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = w
+		if w == "" || strings.Trim(w, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+:,./@%") != "" {
+			out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(out, " ")
+}
