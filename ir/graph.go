@@ -21,6 +21,7 @@ type Graph struct {
 	first, last *Node
 	len         int
 	names       map[string]*Value
+	suffix      map[string]int // next suffix that Unique tries for a base
 }
 
 // Function is a model-local function: an operator of a custom domain whose
@@ -141,7 +142,7 @@ const (
 
 // New makes an empty graph.
 func New(name string) *Graph {
-	return &Graph{Name: name, Meta: map[string]string{}, names: map[string]*Value{}}
+	return &Graph{Name: name, Meta: map[string]string{}, names: map[string]*Value{}, suffix: map[string]int{}}
 }
 
 // Len is the number of nodes.
@@ -193,14 +194,16 @@ func (g *Graph) Consts() []*Value {
 	return out
 }
 
-// Unique gives base, or base with the first free suffix _2, _3, ...
+// Unique gives base, or base with a free suffix _2, _3, ... that was not given
+// out before.
 func (g *Graph) Unique(base string) string {
 	if base == "" {
 		base = "v"
 	}
 	name := base
-	for i := 2; g.names[name] != nil; i++ {
-		name = fmt.Sprintf("%s_%d", base, i)
+	for g.names[name] != nil {
+		g.suffix[base] = max(2, g.suffix[base]+1)
+		name = fmt.Sprintf("%s_%d", base, g.suffix[base])
 	}
 	return name
 }

@@ -120,7 +120,7 @@ func TestEdits(t *testing.T) {
 	if g.Len() != 1 || !g.First().Is("Identity") || g.Outputs[0].Name != "b" {
 		t.Error("want one Identity:\n" + g.String())
 	}
-	if g.Unique("x") != "x_2" || g.Unique("zz") != "zz" {
+	if g.Unique("x") != "x_3" || g.Unique("zz") != "zz" { // x_2 was the Identity before it took the output's name
 		t.Error("Unique")
 	}
 }
@@ -281,4 +281,16 @@ func ExampleGraph() {
 	//   %y = MatMul(%x, %w) #"fc"
 	//   output %y
 	// }
+}
+
+// TestUniqueIsLinear makes many values of one base name.
+func TestUniqueIsLinear(t *testing.T) {
+	g := New("u")
+	v := g.AddInput("v", TensorType(Float32, Known(1)))
+	for range 50_000 {
+		v = g.Add("Neg", "v", nil, v).Out()
+	}
+	if v.Name != "v_50001" {
+		t.Errorf("last name %q", v.Name)
+	}
 }
