@@ -15,7 +15,7 @@ import "fmt"
 //  9. the list of nodes is well linked and its length is right;
 //  10. function bodies hold to the same rules.
 func (g *Graph) Check() error {
-	c := checker{g: g, names: map[string]*Value{}, defined: map[*Value]bool{}, uses: map[*Value]int{}}
+	c := checker{g: g, names: map[string]*Value{}, defined: map[*Value]bool{}, uses: map[*Value]int{}, reads: map[read]bool{}}
 	return c.run()
 }
 
@@ -24,6 +24,13 @@ type checker struct {
 	names   map[string]*Value
 	defined map[*Value]bool
 	uses    map[*Value]int
+	reads   map[read]bool // what nodes read
+}
+
+// read is one node input and the value it holds.
+type read struct {
+	v *Value
+	u Use
 }
 
 func (c *checker) run() error {
@@ -68,14 +75,16 @@ func (c *checker) run() error {
 			return valueErr(v, "graph output is not defined")
 		}
 	}
-	for v, n := range c.uses {
-		if len(v.uses) != n {
-			return valueErr(v, "the use list has %d entries, %d inputs read it", len(v.uses), n)
-		}
-	}
 	for v := range c.defined {
 		if len(v.uses) != c.uses[v] {
 			return valueErr(v, "the use list has %d entries, %d inputs read it", len(v.uses), c.uses[v])
+		}
+		listed := map[Use]bool{}
+		for _, u := range v.uses {
+			if listed[u] || !c.reads[read{v, u}] {
+				return valueErr(v, "the use list holds input %d of %s, which does not read it", u.Index, Quote(u.Node.Name))
+			}
+			listed[u] = true
 		}
 	}
 	for _, f := range g.Functions {
@@ -146,15 +155,7 @@ func (c *checker) node(n *Node) error {
 		if !c.defined[v] {
 			return n.Errorf("input %d %s is not defined before the node", i, Quote(v.Name))
 		}
-		found := 0
-		for _, u := range v.uses {
-			if u == (Use{n, i}) {
-				found++
-			}
-		}
-		if len(v.uses) <= 64 && found != 1 {
-			return n.Errorf("input %d %s is listed %d times in the value's uses", i, Quote(v.Name), found)
-		}
+		c.reads[read{v, Use{n, i}}] = true
 		c.uses[v]++
 	}
 	if len(n.Outputs) == 0 {

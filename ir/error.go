@@ -25,7 +25,7 @@ func (e *Error) Error() string {
 	if e.Node != "" || e.Op != "" {
 		fmt.Fprintf(&b, "node %s", Quote(e.Node))
 		if e.Op != "" {
-			fmt.Fprintf(&b, " (%s)", clip(e.Op))
+			fmt.Fprintf(&b, " (%s)", strings.Trim(Quote(e.Op), `"`))
 		}
 		b.WriteString(": ")
 	}
