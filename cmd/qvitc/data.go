@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/quantize"
 	"github.com/spf13/cobra"
 )
 
@@ -150,6 +151,17 @@ func (w *watched) Fill(b *dataset.Batch, epoch, i int) error {
 		w.err = err
 	}
 	return err
+}
+
+// batches gives the batches of one pass in the form that quantize takes.
+func (w *watched) batches() quantize.Batches {
+	return func(i int) ([]float32, int, bool) {
+		var b dataset.Batch
+		if i >= w.Batches() || w.Fill(&b, 0, i) != nil {
+			return nil, 0, false
+		}
+		return b.X, b.N, true
+	}
 }
 
 // fail gives the error a code: that of I/O where the data was at fault.

@@ -208,16 +208,9 @@ func (j *job) calibrate(ctx context.Context) error {
 		return err
 	}
 	w := &watched{Loader: l}
-	batches := func(i int) ([]float32, int, bool) {
-		var b dataset.Batch
-		if i >= l.Batches() || w.Fill(&b, 0, i) != nil {
-			return nil, 0, false
-		}
-		return b.X, b.N, true
-	}
 	p := j.app.progress("calibrate", l.Len())
 	defer p.done()
-	j.calibration, err = quantize.Calibrate(ctx, j.student, batches, quantize.CalibrateOptions{
+	j.calibration, err = quantize.Calibrate(ctx, j.student, w.batches(), quantize.CalibrateOptions{
 		Method: quantize.Method(j.o.calib), Threads: j.app.threads, Progress: func(n int) { p.at(n, "") },
 	})
 	return w.fail(exitUnsupported, errors.Join(w.err, err))
