@@ -31,6 +31,9 @@ var errThin = errors.New("the picture is too long and thin to resize")
 // fit brings an image to the size c, h, w by the geometry of p and returns its bytes [C,H,W]. The result may share
 // memory with the source and must not be written to.
 func (p Preprocess) fit(src pixels, to Shape) ([]byte, error) {
+	if p.Pad > 0 {
+		return p.fitPadded(src, to)
+	}
 	if src.img == nil {
 		if p.keeps(src.h, src.w, to) {
 			if src.c == to.C {
@@ -67,6 +70,22 @@ func (p Preprocess) fit(src pixels, to Shape) ([]byte, error) {
 	dst := image.NewRGBA64(window)
 	p.scaler(rw, rh, size).Scale(dst, image.Rect(0, 0, rw, rh), src.img, src.img.Bounds(), draw.Src, nil)
 	return planes(dst, window, to.C), nil
+}
+
+// fitPadded is fit with a black border.
+func (p Preprocess) fitPadded(src pixels, to Shape) ([]byte, error) {
+	in, pad := to.inside(p.Pad), p.Pad
+	p.Pad = 0
+	b, err := p.fit(src, in)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, to.C*to.H*to.W)
+	for row := range to.C * in.H {
+		ch, y := row/in.H, row%in.H
+		copy(out[(ch*to.H+y+pad)*to.W+pad:], b[row*in.W:(row+1)*in.W])
+	}
+	return out, nil
 }
 
 // fitPlanes is fit for arrays of other than one or three channels, plane by plane.
@@ -117,7 +136,7 @@ func scaled(side, long, short int) int {
 
 // keeps tells whether an image of h x w pixels goes to the model as it is.
 func (p Preprocess) keeps(h, w int, to Shape) bool {
-	return h == to.H && w == to.W && (p.Resize == 0 || p.Resize == min(h, w))
+	return p.Pad == 0 && h == to.H && w == to.W && (p.Resize == 0 || p.Resize == min(h, w))
 }
 
 // scalers holds resampling weights by kernel and sizes; most sets have one size only.

@@ -23,12 +23,16 @@ type Shape struct{ C, H, W int }
 // String returns "CxHxW".
 func (s Shape) String() string { return fmt.Sprintf("%dx%dx%d", s.C, s.H, s.W) }
 
-// Preprocess says how a picture becomes the input of a model: resize, centre crop, then (x/255 - mean) / std for
+// inside is the shape without a border of pad pixels.
+func (s Shape) inside(pad int) Shape { return Shape{s.C, s.H - 2*pad, s.W - 2*pad} }
+
+// Preprocess says how a picture becomes the input of a model: resize, centre crop, black border, then (x/255 - mean) / std for
 // each channel. Grey pictures are repeated for a model of three channels, colour is reduced to luma for one.
 // The zero value scales to 0..1 and stretches the picture to the model's size.
 type Preprocess struct {
 	Resize int       // pixels of the shorter side, the ratio kept; 0: no resize but for what Crop or the model needs
 	Crop   int       // side of the square cut from the centre; 0: what the model takes
+	Pad    int       // black pixels put on each side after that
 	Mean   []float32 // per channel or one for all, in units of 0..1; nil is 0
 	Std    []float32 // likewise, above zero; nil is 1
 	Interp string    // Bicubic (also for ""), Bilinear or Nearest
@@ -44,8 +48,12 @@ func (p Preprocess) String() string {
 	if interp == "" {
 		interp = Bicubic
 	}
-	return fmt.Sprintf("mean=%s std=%s resize=%d crop=%d interp=%s",
+	text := fmt.Sprintf("mean=%s std=%s resize=%d crop=%d interp=%s",
 		joinFloats(p.Mean, "0"), joinFloats(p.Std, "1"), p.Resize, p.Crop, interp)
+	if p.Pad > 0 {
+		text += fmt.Sprintf(" pad=%d", p.Pad)
+	}
+	return text
 }
 
 func joinFloats(v []float32, none string) string {
@@ -59,7 +67,7 @@ func joinFloats(v []float32, none string) string {
 	return strings.Join(parts, ",")
 }
 
-// ParsePreprocess reads the text form: words KEY=VALUE with the keys mean, std, resize, crop and interp, each at most
+// ParsePreprocess reads the text form: words KEY=VALUE with the keys mean, std, resize, crop, pad and interp, each at most
 // once and in any order; mean and std are one number or one a channel, parted by commas.
 func ParsePreprocess(text string) (Preprocess, error) {
 	p := Preprocess{Interp: Bicubic, Source: "given"}
@@ -88,10 +96,12 @@ func (p *Preprocess) set(words []string) error {
 			p.Resize, err = side(value)
 		case "crop":
 			p.Crop, err = side(value)
+		case "pad":
+			p.Pad, err = side(value)
 		case "interp":
 			p.Interp = value
 		default:
-			return fmt.Errorf("preprocessing: no key %q; there are mean, std, resize, crop and interp", key)
+			return fmt.Errorf("preprocessing: no key %q; there are mean, std, resize, crop, pad and interp", key)
 		}
 		if err != nil {
 			return fmt.Errorf("preprocessing: %s: %w", word, err)
@@ -135,6 +145,9 @@ func (p Preprocess) check() error {
 	if len(p.Mean) > 1 && len(p.Std) > 1 && len(p.Mean) != len(p.Std) {
 		return fmt.Errorf("preprocessing: %d means and %d stds", len(p.Mean), len(p.Std))
 	}
+	if p.Pad < 0 || p.Pad > maxSide {
+		return fmt.Errorf("preprocessing: pad=%d: want 0 to %d", p.Pad, maxSide)
+	}
 	if p.Resize < 0 || p.Crop < 0 || p.Resize > maxSide || p.Crop > maxSide {
 		return fmt.Errorf("preprocessing: resize=%d crop=%d: want 0 to %d", p.Resize, p.Crop, maxSide)
 	}
@@ -158,11 +171,15 @@ func (p Preprocess) Check(to Shape) error {
 	if n := max(len(p.Mean), len(p.Std)); n > 1 && n != to.C {
 		return fmt.Errorf("preprocessing: mean and std of %d channels for a model of %d", n, to.C)
 	}
-	if p.Crop > 0 && (p.Crop != to.H || p.Crop != to.W) {
-		return fmt.Errorf("preprocessing: crop=%d for a model that takes %d x %d pixels", p.Crop, to.W, to.H)
+	in := to.inside(p.Pad)
+	if in.H < 1 || in.W < 1 {
+		return fmt.Errorf("preprocessing: pad=%d leaves nothing of the %d x %d pixels the model takes", p.Pad, to.W, to.H)
 	}
-	if p.Resize > 0 && p.Resize < max(to.H, to.W) {
-		return fmt.Errorf("preprocessing: resize=%d is smaller than the %d x %d pixels the model takes", p.Resize, to.W, to.H)
+	if p.Crop > 0 && (p.Crop != in.H || p.Crop != in.W) {
+		return fmt.Errorf("preprocessing: crop=%d pad=%d for a model that takes %d x %d pixels", p.Crop, p.Pad, to.W, to.H)
+	}
+	if p.Resize > 0 && p.Resize < max(in.H, in.W) {
+		return fmt.Errorf("preprocessing: resize=%d is smaller than the %d x %d pixels the model takes", p.Resize, in.W, in.H)
 	}
 	return nil
 }

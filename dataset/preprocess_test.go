@@ -71,7 +71,7 @@ func TestPresets(t *testing.T) {
 		{"half", Shape{3, 32, 32}, "mean=0.5 std=0.5 resize=36 crop=32 interp=bicubic"},
 		{"cifar10", Shape{3, 32, 32}, "mean=0.4914,0.4822,0.4465 std=0.247,0.2435,0.2616 resize=32 crop=32 interp=bicubic"},
 		{"mnist", Shape{1, 28, 28}, "mean=0.1307 std=0.3081 resize=28 crop=28 interp=bicubic"},
-		{"fmnist", Shape{1, 32, 32}, "mean=0.286 std=0.353 resize=32 crop=32 interp=bicubic"},
+		{"fmnist", Shape{1, 32, 32}, "mean=0.286 std=0.353 resize=28 crop=28 interp=bicubic pad=2"},
 		{"none", Shape{1, 28, 28}, "mean=0 std=1 resize=28 crop=28 interp=bicubic"},
 		{"mean=0.5 std=0.25 resize=40", Shape{3, 32, 32}, "mean=0.5 std=0.25 resize=40 crop=0 interp=bicubic"},
 	} {

@@ -25,14 +25,14 @@ var (
 //	imagenet   shorter side to 8/7 of the model's (256 for 224), centre crop, ImageNet mean and std
 //	inception  the same with mean and std 0.5; also "half"
 //	cifar10    the model's size, mean 0.4914,0.4822,0.4465, std 0.2470,0.2435,0.2616
-//	mnist      the model's size, mean 0.1307, std 0.3081
-//	fmnist     the model's size, mean 0.2860, std 0.3530 (Fashion-MNIST)
+//	mnist      28 pixels, a black border up to 36, else the model's size, mean 0.1307, std 0.3081
+//	fmnist     the same with mean 0.2860, std 0.3530 (Fashion-MNIST)
 //	none       the model's size, 0..1
 //
 // Sizes are for square inputs; for others the picture is stretched. Three-channel figures are averaged for a model of one.
 func Preset(name string, to Shape) (Preprocess, error) {
 	p := Preprocess{Interp: Bicubic, Source: fmt.Sprintf("preset %q", name)}
-	eighth := false
+	eighth, native := false, 0
 	switch name {
 	case "imagenet":
 		p.Mean, p.Std, eighth = imagenetMean, imagenetStd, true
@@ -41,9 +41,9 @@ func Preset(name string, to Shape) (Preprocess, error) {
 	case "cifar10":
 		p.Mean, p.Std = []float32{0.4914, 0.4822, 0.4465}, []float32{0.2470, 0.2435, 0.2616}
 	case "mnist":
-		p.Mean, p.Std = []float32{0.1307}, []float32{0.3081}
+		p.Mean, p.Std, native = []float32{0.1307}, []float32{0.3081}, mnistSide
 	case "fmnist":
-		p.Mean, p.Std = []float32{0.2860}, []float32{0.3530}
+		p.Mean, p.Std, native = []float32{0.2860}, []float32{0.3530}, mnistSide
 	case "none":
 	default:
 		return p, fmt.Errorf("preprocessing: no preset %q; there are %s", name, strings.Join(presetNames, ", "))
@@ -56,8 +56,22 @@ func Preset(name string, to Shape) (Preprocess, error) {
 		if eighth {
 			p.Resize = to.H * 8 / 7
 		}
+		p.border(native, to)
 	}
 	return p, p.Check(to)
+}
+
+const (
+	mnistSide = 28 // pixels of an MNIST picture
+	maxBorder = 4  // pixels that auto and the MNIST presets put on each side instead of resizing
+)
+
+// border keeps pictures of the given side as they are and puts them into a black frame where the model takes a few
+// pixels more, as networks on MNIST have it since LeNet-5.
+func (p *Preprocess) border(side int, to Shape) {
+	if pad := (to.H - side) / 2; side > 0 && to.H == to.W && to.H == side+2*pad && pad > 0 && pad <= maxBorder {
+		p.Resize, p.Crop, p.Pad = side, side, pad
+	}
 }
 
 func average(v []float32) float32 {
@@ -70,6 +84,8 @@ func round4(x float64) float64 { return math.RoundToEven(x*1e4) / 1e4 }
 // Resolve reads a preprocessing as users write it, for images of set that go to a model of the given input shape:
 // a preset or "auto" (also ""), which words KEY=VALUE may follow and change, or those words alone as in the text
 // form: "imagenet resize=224". The set is looked at for "auto" only and may be nil otherwise.
+//
+// IDX pictures a few pixels smaller than the model takes are framed in black, others resized.
 //
 // auto: for sets of small images (64 pixels or less) the set's own mean and standard deviation over its training
 // images, rounded to four decimals; for others the preset imagenet. Arrays of floating-point numbers are taken as they
@@ -143,6 +159,9 @@ func auto(ctx context.Context, set *Set, to Shape) (Preprocess, error) {
 	}
 	p.Mean, p.Std, err = statistics(ctx, items, to.C)
 	p.Source = "auto: mean and std of " + of
+	if set.Format == "idx" && isArray && kind.h == kind.w {
+		p.border(kind.h, to)
+	}
 	if err != nil {
 		return p, fmt.Errorf("%s: preprocessing \"auto\": %w", set.Path, err)
 	}
