@@ -135,7 +135,7 @@ func TestFullFashionMNIST(t *testing.T) {
 	}
 	s := mustOpen(t, dir, OpenOptions{})
 	p, err := Resolve("", s, Shape{1, 32, 32})
-	if err != nil || p.String() != "mean=0.286 std=0.353 resize=32 crop=32 interp=bicubic" {
+	if err != nil || p.String() != "mean=0.286 std=0.353 resize=28 crop=28 interp=bicubic pad=2" {
 		t.Errorf("auto gives %q, %v", p, err)
 	}
 }
