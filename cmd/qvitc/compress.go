@@ -55,6 +55,7 @@ unmodified ONNX Runtime. Labels are optional. The model file is not changed.`,
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "exit with code 5 when top-1 falls by more than this many points (0: no gate)")
 	f.BoolVar(&o.force, "force", false, "keep the file even where it does not match the student")
 	o.data.add(c)
+	o.data.addLimit(c)
 	o.passes.add(c)
 	o.train.add(c)
 	return c
@@ -102,6 +103,11 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 	}
 	if err := checkOutput(o.out, path, o.teacher); err != nil {
 		return nil, err
+	}
+	if o.method == "qat" {
+		if err := checkOutput(j.checkpoint()); err != nil {
+			return nil, err
+		}
 	}
 	return j, nil
 }

@@ -18,10 +18,12 @@ type dataFlags struct {
 }
 
 func (d *dataFlags) add(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&d.path, "data", "", "images: a folder (IDX files, one class a folder, or flat), a .tar(.gz), .npy or .npz")
-	f.IntVar(&d.limit, "limit", 0, "measure on at most this many images (0: all)")
+	c.Flags().StringVar(&d.path, "data", "", "images: a folder (IDX files, one class a folder, or flat), a .tar(.gz), .npy or .npz")
 	d.prep.add(c)
+}
+
+func (d *dataFlags) addLimit(c *cobra.Command) {
+	c.Flags().IntVar(&d.limit, "limit", 0, "measure on at most this many images (0: all)")
 }
 
 func (d *dataFlags) check() error {

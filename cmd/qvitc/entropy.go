@@ -26,7 +26,7 @@ func (a *app) entropyCmd() *cobra.Command {
 entropy of the codes that a b-bit quantiser gives q and k as they are and after
 IRM (each token normalised), v and the attention map, beside what a Gaussian of
 the same moments would give, with clip rate and relative error.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneModel,
 		RunE: func(c *cobra.Command, args []string) error { return a.entropy(c.Context(), args[0], o) },
 	}
 	f := c.Flags()
@@ -45,6 +45,9 @@ func (a *app) entropy(ctx context.Context, path string, o *entropyFlags) error {
 	}
 	if o.samples < 1 {
 		return failf(exitUsage, "", "--samples %d: want at least 1", o.samples)
+	}
+	if err := o.data.check(); err != nil {
+		return err
 	}
 	m, err := a.loadAny(path)
 	if err != nil {

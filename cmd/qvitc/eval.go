@@ -34,6 +34,7 @@ func (a *app) evalCmd() *cobra.Command {
 	f.StringVar(&o.split, "split", "", "train, eval or all (default: eval, or all of a set without a part of its own to evaluate on)")
 	f.StringVar(&o.dump, "dump", "", "write inputs, logits and labels to this .npz file")
 	o.data.add(c)
+	o.data.addLimit(c)
 	return c
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -81,7 +82,7 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 		return fail(exitUnsupported, fmt.Errorf("%s: %w", path, err))
 	}
 	if a.json {
-		return a.printJSON(map[string]any{"outputs": jsonOutputs(m.graph, out)})
+		return json.NewEncoder(a.out).Encode(map[string]any{"outputs": jsonOutputs(m.graph, out)})
 	}
 	return a.printTop(m.graph, out, names, o.top)
 }
@@ -179,7 +180,7 @@ func checkInputs(m *model, in map[string]*ir.Tensor) error {
 		if t == nil {
 			return failf(exitUsage, "give --input "+v.Name+"=FILE", "%s: input %s is missing", m.path, ir.Quote(v.Name))
 		}
-		fits := t.Elem == v.Type.Elem && (!v.Type.Ranked || len(t.Shape) == len(v.Type.Shape))
+		fits := t.Elem == v.Type.Elem && t.Len() > 0 && (!v.Type.Ranked || len(t.Shape) == len(v.Type.Shape))
 		for i, d := range v.Type.Shape {
 			fits = fits && (!d.Known() || int(d.Size) == t.Shape[i])
 		}
@@ -204,6 +205,8 @@ func jsonOutputs(g *ir.Graph, out map[string]*ir.Tensor) map[string]jsonTensor {
 			switch {
 			case t.Elem == ir.String:
 				j.Data[i] = ir.Data[string](t)[i]
+			case t.Elem == ir.Bool:
+				j.Data[i] = t.Int(i) != 0
 			case t.Elem == ir.Float32 && !finite(t.Float(i)), t.Elem == ir.Float64 && !finite(t.Float(i)):
 				j.Data[i] = fmt.Sprint(t.Float(i)) // JSON has no NaN
 			case t.Elem == ir.Float32:
