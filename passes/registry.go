@@ -10,7 +10,7 @@ import (
 
 // Clean brings the graph of any exporter into one form and names its parts.
 var Clean = []Pass{
-	FoldConstants, DropIdentity, DropDead, ExpandEinsum, FuseLayerNorm, FuseGelu, CanonicalLinear,
+	ToFloat32, FoldConstants, DropIdentity, DropDead, ExpandEinsum, FuseLayerNorm, FuseGelu, CanonicalLinear,
 	MergeLayout, CanonicalAttention, Recognise,
 }
 
@@ -29,6 +29,7 @@ type Constraint struct{ Before, After, Why string }
 
 // Order lists what the order of the lists above rests on.
 var Order = []Constraint{
+	{"to-float32", "fold-constants", "a Cast of half-precision weights to float32 folds away"},
 	{"fold-constants", "drop-identity", "no-op Slice and Pad are seen by constant bounds"},
 	{"fold-constants", "expand-einsum", "products with several indices need known sizes"},
 	{"fold-constants", "canonical-linear", "a weight behind a Transpose becomes a plain constant matrix"},
