@@ -16,3 +16,7 @@ fuzz:
 	go test -fuzz FuzzTensor -fuzztime 60s ./onnxio
 	go test -fuzz FuzzImage -fuzztime 60s ./dataset
 	go test -fuzz FuzzCheckpoint -fuzztime 60s ./distill
+
+# kill -9, SIGINT and SIGTERM at random moments of a compression, then --resume
+kill:
+	QVITC_KILLS=20 go test -count=1 -v -run 'Kill|Interrupt' ./cmd/qvitc
