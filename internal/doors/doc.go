@@ -18,6 +18,7 @@ var Allowed = map[string][]string{
 	"onnxio/onnxpb":   {},
 	"passes":          {"ir", "ops"},
 	"runtime":         {"ir", "ops", "internal/kernel"},
+	"runtime/onnxgo":  {"ir", "ops", "onnxio", "runtime"},
 	"quantize":        {"ir", "runtime"},
 	"dataset":         {},
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
