@@ -54,11 +54,11 @@ type watch struct {
 // images and observed by one fixed-size histogram per group, so memory does not
 // grow with the number of images. The result is the same for any Threads and
 // however the images are cut into batches. A FakeQuant that has a zero_point input gets one chosen; one without is
-// fitted around 0.
+// fitted around 0. IRM of the form layernorm gets its gain first (InitIRM).
 //
 // g is changed only on success. NaN or infinite weights or activations are
 // refused, naming the tensor.
-func Calibrate(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOptions) (*Calibration, error) {
+func Calibrate(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOptions) (c *Calibration, err error) {
 	if o.Method == "" {
 		o.Method = MSE
 	}
@@ -74,12 +74,23 @@ func Calibrate(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOpt
 	if err != nil {
 		return nil, err
 	}
+	for _, n := range irmNorms(g) {
+		gamma, was := n.gamma, n.gamma.Const
+		defer func() {
+			if err != nil {
+				gamma.SetConst(was)
+			}
+		}()
+	}
+	if _, err = InitIRM(ctx, g, batches, o); err != nil {
+		return nil, err
+	}
 	f, err := newFloatGraph(g)
 	if err != nil {
 		return nil, err
 	}
 	targets, watches := plan(qs, f, o)
-	c := &Calibration{Method: o.Method, Weights: o.Weights}
+	c = &Calibration{Method: o.Method, Weights: o.Weights}
 	var seen []*Observer
 	if len(watches) > 0 {
 		if seen, c.Images, err = f.observe(ctx, watches, batches, o); err != nil {
