@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -76,11 +77,14 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 		return fail(exitIO, err)
 	}
 	defer os.RemoveAll(tmp)
-	results, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	results, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return fail(exitIO, err)
 	}
 	defer results.Close()
+	if err := endLine(results); err != nil {
+		return fail(exitIO, err)
+	}
 	total := len(e.Variants) * len(e.Bits) * len(e.Seeds)
 	p := a.longProgress("experiment", total)
 	defer p.done()
@@ -92,7 +96,7 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 				c := cell{Key: strings.Join(args, " "), Variant: v.Name, Bits: bits, Seed: seed, Result: done[strings.Join(args, " ")]}
 				if c.Result == nil {
 					if c.Result, err = a.runCell(ctx, args, filepath.Join(tmp, "cell.onnx")); err != nil {
-						return err
+						return cellFailure(err, args, out)
 					}
 					b, err := json.Marshal(c)
 					if err != nil {
@@ -159,13 +163,39 @@ func (a *app) runCell(ctx context.Context, args []string, output string) (*outco
 	root.SetOut(io.Discard)
 	root.SetErr(io.Discard)
 	if err := root.ExecuteContext(ctx); err != nil {
-		return nil, fail(exitUsage, fmt.Errorf("%s: %w", strings.Join(args, " "), err))
+		return nil, fail(exitUsage, err)
 	}
 	o := &outcome{}
 	if err := json.Unmarshal(buf.Bytes(), o); err != nil {
 		return nil, fail(exitInternal, err)
 	}
 	return o, nil
+}
+
+// cellFailure says which run failed, or where an interrupted matrix stands.
+func cellFailure(err error, args []string, results string) error {
+	var f *failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	if f.code == exitInterrupted {
+		return failf(exitInterrupted, "the same command goes on with the others", "interrupted; finished runs are in %s", results)
+	}
+	return &failure{code: f.code, err: fmt.Errorf("%s: %w", shellLine(args...), f.err), hint: f.hint}
+}
+
+// endLine ends a last line that a killed run cut short, so that the next starts a new one.
+func endLine(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return err
+	}
+	var last [1]byte
+	if _, err := f.ReadAt(last[:], st.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = f.WriteString("\n")
+	return err
 }
 
 // readCells reads finished cells by key; a last line cut short is passed over.

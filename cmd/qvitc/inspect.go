@@ -48,6 +48,9 @@ func (a *app) inspect(path string, p passFlags, tree bool) error {
 	if err != nil {
 		return err
 	}
+	if m.packed() && p == (passFlags{list: "clean"}) {
+		return a.inspectPacked(m, tree)
+	}
 	in := inspected{Model: path, Bytes: m.bytes, Operators: operators(m.graph)}
 	if err := a.clean(m, p); err != nil {
 		return err

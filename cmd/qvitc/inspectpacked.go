@@ -1,0 +1,73 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/qvitc/qvitc/export"
+)
+
+// inspectedPacked is what inspect --json prints of a compressed model.
+type inspectedPacked struct {
+	Model     string            `json:"model"`
+	Bytes     int64             `json:"bytes"`
+	Packed    bool              `json:"packed"` // always true
+	Version   string            `json:"version"`
+	Input     []int             `json:"input"`
+	Classes   int               `json:"classes"`
+	Recipe    map[string]string `json:"recipe"`
+	Layers    []export.Layer    `json:"layers"`
+	Operators map[string]int    `json:"operators"`
+}
+
+// inspectPacked shows a model that this tool has compressed: how, and which
+// layer has which width.
+func (a *app) inspectPacked(m *model, tree bool) error {
+	shape, err := m.imageShape()
+	if err != nil {
+		return err
+	}
+	in := inspectedPacked{Model: m.path, Bytes: m.bytes, Packed: true, Version: m.graph.Meta["qvitc.version"], Recipe: map[string]string{},
+		Input: []int{shape.C, shape.H, shape.W}, Layers: export.LayerBits(m.graph), Operators: operators(m.graph)}
+	if in.Classes, err = m.classes(); err != nil {
+		return err
+	}
+	if text := m.graph.Meta["qvitc.recipe"]; text != "" {
+		if err := json.Unmarshal([]byte(text), &in.Recipe); err != nil {
+			return failf(exitModel, "", "%s: the recipe noted in it is damaged: %v", m.path, err)
+		}
+	}
+	if a.json {
+		return a.printJSON(in)
+	}
+	w := a.out
+	fmt.Fprintf(w, "model    %s  %s, compressed by qvitc %s\n", in.Model, bytesText(in.Bytes), oneLine(in.Version))
+	fmt.Fprintf(w, "input    %s\nclasses  %d\n", times(in.Input), in.Classes)
+	count, bytes := map[string]int{}, map[string]int{}
+	for _, l := range in.Layers {
+		count[l.Bits]++
+		bytes[l.Bits] += l.Bytes
+	}
+	for _, bits := range slices.Sorted(maps.Keys(count)) {
+		if bytes[bits] == 0 {
+			fmt.Fprintf(w, "%-8s %d products of activations\n", bits, count[bits])
+			continue
+		}
+		fmt.Fprintf(w, "%-8s %d layers, %s of weights\n", bits, count[bits], bytesText(int64(bytes[bits])))
+	}
+	var recipe []string
+	for _, k := range slices.Sorted(maps.Keys(in.Recipe)) {
+		recipe = append(recipe, k+"="+in.Recipe[k])
+	}
+	fmt.Fprintf(w, "recipe   %s\n", oneLine(strings.Join(recipe, " ")))
+	fmt.Fprintf(w, "images   %s\n", oneLine(m.graph.Meta["qvitc.preprocess"]))
+	if tree {
+		for _, l := range in.Layers {
+			fmt.Fprintf(w, "%-8s %s\n", l.Bits, oneLine(l.Name))
+		}
+	}
+	return nil
+}
