@@ -78,6 +78,15 @@ func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
 	if err != nil {
 		return err
 	}
+	var baseline *model
+	if o.baseline != "" {
+		if baseline, err = a.loadAny(o.baseline); err != nil {
+			return err
+		}
+		if err := baseline.like(m); err != nil {
+			return err
+		}
+	}
 	e, err := a.evaluate(ctx, "eval", m.graph, split, im)
 	if err != nil {
 		return err
@@ -88,22 +97,13 @@ func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
 		r.Top1, r.Top5, r.Interval = &e.Top1, &e.Top5, &half
 	}
 	if o.baseline != "" {
-		b, err := a.loadAny(o.baseline)
-		if err != nil {
-			return err
-		}
-		if shape, err := b.imageShape(); err != nil {
-			return err
-		} else if shape != im.shape {
-			return failf(exitUsage, "", "%s takes images of %v, %s of %v", o.baseline, shape, path, im.shape)
-		}
-		be, err := a.evaluate(ctx, "baseline", b.graph, split, im)
+		be, err := a.evaluate(ctx, "baseline", baseline.graph, split, im)
 		if err != nil {
 			return err
 		}
 		same, _, err := distill.Agreement(be, e)
 		if err != nil {
-			return fail(exitUsage, fmt.Errorf("%s and %s: %w", o.baseline, path, err))
+			return fail(exitInternal, err)
 		}
 		r.Baseline, r.Agreement = o.baseline, &same
 		if r.Labelled {

@@ -94,23 +94,7 @@ func (j *job) otherTeacher() (*ir.Graph, error) {
 	if err := t.finite(); err != nil {
 		return nil, err
 	}
-	want, err := j.model.imageShape()
-	if err != nil {
-		return nil, err
-	}
-	shape, err := t.imageShape()
-	if err != nil {
-		return nil, err
-	}
-	n, err := t.classes()
-	if err != nil {
-		return nil, err
-	}
-	if shape != want || n != j.classes {
-		return nil, failf(exitUsage, "teacher and model must take the same images and tell the same classes",
-			"%s: takes %v and tells %d classes, %s takes %v and tells %d", t.path, shape, n, j.path, want, j.classes)
-	}
-	return t.graph, nil
+	return t.graph, t.like(j.model)
 }
 
 // open opens the data and says what the job is about.

@@ -153,3 +153,28 @@ func (m *model) classes() (int, error) {
 	}
 	return 0, failf(exitUnsupported, "", "%s: output %s is %v, want logits [batch,classes]", m.path, ir.Quote(out.Name), out.Type)
 }
+
+// like refuses to compare models that take other images or tell other classes.
+func (m *model) like(other *model) error {
+	shape, err := m.imageShape()
+	if err != nil {
+		return err
+	}
+	classes, err := m.classes()
+	if err != nil {
+		return err
+	}
+	otherShape, err := other.imageShape()
+	if err != nil {
+		return err
+	}
+	otherClasses, err := other.classes()
+	if err != nil {
+		return err
+	}
+	if shape != otherShape || classes != otherClasses {
+		return failf(exitUsage, "they must take the same images and tell the same classes", "%s takes images of %v and tells %d classes, %s %v and %d",
+			m.path, shape, classes, other.path, otherShape, otherClasses)
+	}
+	return nil
+}
