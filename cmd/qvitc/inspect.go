@@ -48,7 +48,7 @@ func (a *app) inspect(path string, p passFlags, tree bool) error {
 	if err != nil {
 		return err
 	}
-	if m.packed() && p == (passFlags{list: "clean"}) {
+	if m.packed() && p.isDefault() {
 		return a.inspectPacked(m, tree)
 	}
 	in := inspected{Model: path, Bytes: m.bytes, Operators: operators(m.graph)}

@@ -16,6 +16,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/qvitc/qvitc/passes"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -62,6 +64,10 @@ func run(args []string, in io.Reader, out, errw io.Writer) (code int) {
 		}
 	}
 	fmt.Fprintf(errw, "qvitc: %s\n", oneLine(f.err.Error()))
+	var p *passes.PassError
+	if a.verbose > 1 && errors.As(err, &p) {
+		fmt.Fprint(errw, p.Stack)
+	}
 	if f.hint != "" {
 		fmt.Fprintf(errw, "hint: %s\n", f.hint)
 	}

@@ -76,6 +76,9 @@ func (a *app) clean(m *model, p passFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := fixShapes(m.path, m.graph, p.shapes); err != nil {
+		return err
+	}
 	res, err := a.driver(p.on(list, 0), "clean").Run(m.graph, list)
 	if err != nil {
 		return fail(exitUnsupported, fmt.Errorf("%s: %w", m.path, err))

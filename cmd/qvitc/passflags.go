@@ -19,11 +19,18 @@ type passFlags struct {
 	dumpDir    string
 	printAfter string
 	stopAfter  string
+	shapes     []string // --input-shape
+}
+
+// isDefault reports that none of the flags was given.
+func (p passFlags) isDefault() bool {
+	return p.list == "clean" && p.dumpDir+p.printAfter+p.stopAfter == "" && len(p.shapes) == 0
 }
 
 func (p *passFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&p.list, "passes", "clean", "passes to run on the model, such as clean,-fuse-gelu (qvitc passes lists them)")
+	f.StringArrayVar(&p.shapes, "input-shape", nil, "fix an open dimension or a whole input before the passes: batch=1, input=1x3x224x224 (repeatable)")
 	f.StringVar(&p.dumpDir, "dump-ir", "", "write the graph after each pass into this folder")
 	f.StringVar(&p.printAfter, "print-after", "", "print the graph after this pass (or all) on stderr")
 	f.StringVar(&p.stopAfter, "stop-after", "", "stop after this pass or this many passes, print the graph on stdout and end")

@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 // IDX folder data in its working folder, runs the command as a process of its
 // own, and has these commands beside the usual ones:
 //
+// and the condition [mounts]: a process of its own may mount a file system.
+//
 //	fails CODE ARGS...      qvitc must end with CODE and one line, and leave every file as it was
 //	ends CODE ARGS...       qvitc must end with CODE
 //	json PATH=VALUE...      the last stdout is one JSON object; VALUE is null, a kind (number, string, list, object, bool)
@@ -41,6 +43,13 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   filepath.Join("testdata", "script"),
 		Setup: func(e *testscript.Env) error { return makeFixture(e.WorkDir) },
+		Condition: func(cond string) (bool, error) {
+			if cond != "mounts" {
+				return false, fmt.Errorf("condition %q is not known", cond)
+			}
+			dir := t.TempDir()
+			return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=16k", "none", dir).Run() == nil, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"fails": fails, "ends": ends, "json": checkJSON, "model": writeModel,
 			"tensor": writeTensor, "pictures": pictures, "cut": cut, "damage": damage,
