@@ -26,9 +26,8 @@ func TestMain(m *testing.M) {
 
 // TestScript runs testdata/script/*.txtar. Each script finds tiny.onnx and the
 // IDX folder data in its working folder, runs the command as a process of its
-// own, and has these commands beside the usual ones:
-//
-// and the condition [mounts]: a process of its own may mount a file system.
+// own. The condition [mounts] says that a process may mount a file system. There
+// are these commands beside the usual ones:
 //
 //	fails CODE ARGS...      qvitc must end with CODE and one line, and leave every file as it was
 //	ends CODE ARGS...       qvitc must end with CODE
