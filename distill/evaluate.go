@@ -59,7 +59,10 @@ func Evaluate(ctx context.Context, g *ir.Graph, data Source, o EvalOptions) (*Ev
 			return nil, err
 		}
 		n := len(b.Labels)
-		bounds := shardBounds(n, (n+evalShard-1)/evalShard)
+		bounds, err := cutFor(n, (n+evalShard-1)/evalShard, g)
+		if err != nil {
+			return nil, err
+		}
 		for s := range len(bounds) - 1 {
 			k := bounds[s+1] - bounds[s]
 			if plans[k] != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/qvitc/qvitc/internal/atomicfile"
+	"github.com/qvitc/qvitc/ir"
 )
 
 // Optimiser names an update rule.
@@ -138,6 +139,22 @@ func shardBounds(n, shards int) []int {
 		b[s] = s * n / shards
 	}
 	return b
+}
+
+// cutFor is shardBounds for graphs that may have been exported with a fixed
+// batch: every shard then holds just that many images.
+func cutFor(n, shards int, graphs ...*ir.Graph) ([]int, error) {
+	for _, g := range graphs {
+		if g == nil || len(g.Inputs) == 0 || g.Inputs[0].Type.Rank() < 1 || !g.Inputs[0].Type.Shape[0].Known() {
+			continue
+		}
+		fixed := int(g.Inputs[0].Type.Shape[0].Size)
+		if fixed < 1 || n%fixed != 0 {
+			return nil, fmt.Errorf("graph %s takes batches of %d images: %d images are no multiple of that", ir.Quote(g.Name), fixed, n)
+		}
+		shards = n / fixed
+	}
+	return shardBounds(n, shards), nil
 }
 
 // rate is the learning rate of step t (from 0) of total: a linear rise, then a

@@ -14,7 +14,10 @@ import (
 // adds its gradient to the total after the one before it has.
 func (e *engine) run(b *dataset.Batch) (Parts, error) {
 	n := len(b.Labels)
-	bounds := shardBounds(n, e.opt.Shards)
+	bounds, err := cutFor(n, e.opt.Shards, e.student, e.teacher)
+	if err != nil {
+		return Parts{}, err
+	}
 	shards := len(bounds) - 1
 	for s := range shards {
 		if _, err := e.plan(bounds[s+1] - bounds[s]); err != nil {
