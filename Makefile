@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz ablation kill
+.PHONY: test ci interop fuzz kill models
 
 test:
 	go test ./...
@@ -20,3 +20,13 @@ fuzz:
 # kill -9, SIGINT and SIGTERM at random moments of a compression, then --resume
 kill:
 	QVITC_KILLS=20 go test -count=1 -v -run 'Kill|Interrupt' ./cmd/qvitc
+
+# the table of docs/models.md, from a folder of models
+MODELS ?= ../shared/models
+models:
+	go build -o out/qvitc ./cmd/qvitc
+	@echo '| model | looks like | recognised | left in float |'; echo '|---|---|---|---|'
+	@for m in $(MODELS)/*/model.onnx; do \
+	  out/qvitc inspect -q $$m | awk -v name=$$(basename $$(dirname $$m)) -F '  +' \
+	    '/^looks like/{l=$$2} /^recognised/{r=$$2} /^note/{n++} END{print "| " name " | " l " | " r " | " (n ? n : "nothing") " |"}'; \
+	done
