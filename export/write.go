@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
@@ -46,10 +47,11 @@ var ErrMismatch = errors.New("the written file does not give the student's answe
 
 // Write encodes g, writes it to a temporary file beside path, reads that back,
 // runs it on the samples, compares it with the student, and renames it. On any
-// error path is left as it was. Comparison is part of the contract: a mismatch
+// error path is left as it was. With external data (onnxio.WriteOptions) the
+// constants go to a second file, written first and removed when Write fails. Comparison is part of the contract: a mismatch
 // gives ErrMismatch and no file, unless Force is set.
 func Write(ctx context.Context, path string, g *ir.Graph, o Options) (*Result, error) {
-	b, err := onnxio.Encode(g, o.Write)
+	b, data, err := onnxio.EncodeFor(path, g, o.Write)
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +60,19 @@ func Write(ctx context.Context, path string, g *ir.Graph, o Options) (*Result, e
 		return nil, err
 	}
 	defer f.Abort()
+	committed := false
+	if data != nil {
+		if _, err := os.Lstat(data.Path); errors.Is(err, fs.ErrNotExist) {
+			defer func() {
+				if !committed {
+					_ = os.Remove(data.Path)
+				}
+			}()
+		}
+		if err := data.Write(); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := f.Write(b); err != nil {
 		return nil, err
 	}
@@ -65,6 +80,9 @@ func Write(ctx context.Context, path string, g *ir.Graph, o Options) (*Result, e
 		return nil, err
 	}
 	res := &Result{Path: path, Bytes: int64(len(b))}
+	if data != nil {
+		res.Bytes += data.Size
+	}
 	if o.Student != nil && len(o.Samples) > 0 {
 		if err := verify(ctx, f.TempName(), o, res); err != nil {
 			return res, err
@@ -78,7 +96,9 @@ func Write(ctx context.Context, path string, g *ir.Graph, o Options) (*Result, e
 				ErrMismatch, 100*res.Agreement, res.Samples, 100*need, res.MaxDiff)
 		}
 	}
-	return res, f.Commit()
+	err = f.Commit()
+	committed = err == nil
+	return res, err
 }
 
 // verify runs the sealed file and the student on the samples.

@@ -120,6 +120,41 @@ func TestWriteWithholdsAMismatch(t *testing.T) {
 	}
 }
 
+func TestWriteExternalData(t *testing.T) {
+	big := strings.NewReplacer("[5,6]", "[5,2000]", "[6]", "[2000]", "[6,3]", "[2000,3]", "batch,6", "batch,2000",
+		"[0.2, 0.15, 0.1, 0.2, 0.3, 0.25]", "fill(0.2)").Replace(strings.ReplaceAll(student, "BITS", "4"))
+	s, err := ir.Parse(big, ir.ParseOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Packed(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	o := Options{Student: s, Samples: samples(8), Write: onnxio.WriteOptions{External: true}}
+	res, err := Write(context.Background(), path, g, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	if st, err := os.Stat(path); err != nil || len(files) != 2 || res.Bytes <= st.Size() {
+		t.Errorf("files %v, %d bytes in all, %v", files, res.Bytes, err)
+	}
+	// a mismatch takes the data file back
+	for i, w := range s.Value("w2").Const.F32() {
+		s.Value("w2").Const.F32()[i] = -w
+	}
+	other := filepath.Join(t.TempDir(), "m.onnx")
+	o.Agreement = 1
+	if _, err := Write(context.Background(), other, g, o); !errors.Is(err, ErrMismatch) {
+		t.Fatalf("got %v, want ErrMismatch", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(other)); len(left) != 0 {
+		t.Errorf("%d files are left", len(left))
+	}
+}
+
 func TestPackedRefusesUncalibrated(t *testing.T) {
 	s := parseStudent(t, "4")
 	s.Value("xs").Const.F32()[0] = 0

@@ -22,18 +22,14 @@ const (
 // Above 2 GiB, or on request, constants go to a second file beside it whose
 // name holds the hash of its content: BASE.HASH.data.
 func Save(path string, g *ir.Graph, o WriteOptions) error {
-	p, err := ToProto(g, o)
+	b, data, err := EncodeFor(path, g, o)
 	if err != nil {
 		return err
 	}
-	if o.External || proto.Size(p) > MaxFileBytes {
-		if err := saveExternal(path, p); err != nil {
+	if data != nil {
+		if err := data.Write(); err != nil {
 			return err
 		}
-	}
-	b, err := marshal(p)
-	if err != nil {
-		return err
 	}
 	return atomicfile.WriteFile(path, func(w io.Writer) error {
 		_, err := w.Write(b)
@@ -41,53 +37,84 @@ func Save(path string, g *ir.Graph, o WriteOptions) error {
 	})
 }
 
-// saveExternal moves the large initializers of p to a data file.
-func saveExternal(path string, p *onnxpb.ModelProto) error {
-	type piece struct {
-		t      *onnxpb.TensorProto
-		offset int64
+// EncodeFor is Encode for a model that will stand at path: its bytes and, where
+// constants go to a second file, that file, which must be written first.
+func EncodeFor(path string, g *ir.Graph, o WriteOptions) ([]byte, *DataFile, error) {
+	p, err := ToProto(g, o)
+	if err != nil {
+		return nil, nil, err
 	}
-	var pieces []piece
-	var end int64
-	for _, t := range p.Graph.Initializer {
-		if len(t.RawData) >= externalMin {
-			at := (end + externalAlign - 1) / externalAlign * externalAlign
-			pieces = append(pieces, piece{t, at})
-			end = at + int64(len(t.RawData))
+	var data *DataFile
+	if o.External || proto.Size(p) > MaxFileBytes {
+		if data, err = moveOut(path, p); err != nil {
+			return nil, nil, err
 		}
 	}
-	if len(pieces) == 0 {
-		return nil
-	}
-	write := func(w io.Writer) error {
-		at := int64(0)
-		for _, x := range pieces {
-			if _, err := w.Write(make([]byte, x.offset-at)); err != nil {
-				return err
-			}
-			if _, err := w.Write(x.t.RawData); err != nil {
-				return err
-			}
-			at = x.offset + int64(len(x.t.RawData))
+	b, err := marshal(p)
+	return b, data, err
+}
+
+// DataFile is the external data of a model that is being written.
+type DataFile struct {
+	Path string // beside the model; the name holds the hash of the content
+	Size int64  // bytes
+
+	pieces []piece
+}
+
+// piece is one tensor of a data file.
+type piece struct {
+	data   []byte
+	offset int64
+}
+
+// Write writes the file, whole or not at all.
+func (d *DataFile) Write() error { return atomicfile.WriteFile(d.Path, d.content) }
+
+func (d *DataFile) content(w io.Writer) error {
+	at := int64(0)
+	for _, x := range d.pieces {
+		if _, err := w.Write(make([]byte, x.offset-at)); err != nil {
+			return err
 		}
-		return nil
-	}
-	h := sha256.New()
-	if err := write(h); err != nil {
-		return err
-	}
-	name := filepath.Base(path) + "." + hex.EncodeToString(h.Sum(nil)[:4]) + ".data"
-	if err := atomicfile.WriteFile(filepath.Join(filepath.Dir(path), name), write); err != nil {
-		return err
-	}
-	for _, x := range pieces {
-		loc := onnxpb.TensorProto_EXTERNAL
-		x.t.DataLocation = &loc
-		x.t.ExternalData = entries("location", name, "offset", strconv.FormatInt(x.offset, 10),
-			"length", strconv.Itoa(len(x.t.RawData)))
-		x.t.RawData = nil
+		if _, err := w.Write(x.data); err != nil {
+			return err
+		}
+		at = x.offset + int64(len(x.data))
 	}
 	return nil
+}
+
+// moveOut moves the large initializers of p to a data file; nil when there are
+// none.
+func moveOut(path string, p *onnxpb.ModelProto) (*DataFile, error) {
+	d := &DataFile{}
+	var moved []*onnxpb.TensorProto
+	for _, t := range p.Graph.Initializer {
+		if len(t.RawData) >= externalMin {
+			at := (d.Size + externalAlign - 1) / externalAlign * externalAlign
+			d.pieces = append(d.pieces, piece{t.RawData, at})
+			d.Size = at + int64(len(t.RawData))
+			moved = append(moved, t)
+		}
+	}
+	if len(moved) == 0 {
+		return nil, nil
+	}
+	h := sha256.New()
+	if err := d.content(h); err != nil {
+		return nil, err
+	}
+	name := filepath.Base(path) + "." + hex.EncodeToString(h.Sum(nil)[:4]) + ".data"
+	d.Path = filepath.Join(filepath.Dir(path), name)
+	for i, t := range moved {
+		loc := onnxpb.TensorProto_EXTERNAL
+		t.DataLocation = &loc
+		t.ExternalData = entries("location", name, "offset", strconv.FormatInt(d.pieces[i].offset, 10),
+			"length", strconv.Itoa(len(t.RawData)))
+		t.RawData = nil
+	}
+	return d, nil
 }
 
 func entries(kv ...string) []*onnxpb.StringStringEntryProto {

@@ -23,6 +23,7 @@ type compressFlags struct {
 	exclude []string
 	irm     string
 	force   bool
+	apart   bool // --external-data
 	maxDrop float64
 
 	samples int
@@ -53,6 +54,7 @@ unmodified ONNX Runtime. Labels are optional. The model file is not changed.`,
 	f.IntVar(&o.samples, "samples", 256, "calibration images")
 	f.StringVar(&o.calib, "calib", "mse", "calibration: mse, minmax, percentile, entropy or lsq")
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "exit with code 5 when top-1 falls by more than this many points (0: no gate)")
+	f.BoolVar(&o.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
 	f.BoolVar(&o.force, "force", false, "keep the file even where it does not match the student")
 	o.data.add(c)
 	o.data.addLimit(c)

@@ -44,7 +44,7 @@ func (j *job) write(ctx context.Context) error {
 		return err
 	}
 	j.written, err = export.Write(ctx, j.o.out, j.packed, export.Options{
-		Write:   onnxio.WriteOptions{MinOpset: 18, MinIR: 8, Version: toolVersion()},
+		Write:   onnxio.WriteOptions{MinOpset: 18, MinIR: 8, Version: toolVersion(), External: j.o.apart},
 		Student: j.student, Samples: samples, Threads: j.app.threads, Force: j.o.force,
 	})
 	if errors.Is(err, export.ErrMismatch) {

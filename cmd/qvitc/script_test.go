@@ -40,8 +40,15 @@ func TestMain(m *testing.M) {
 //	damage FILE OLD NEW     replaces the one place of OLD in a file by NEW, of the same length
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:   filepath.Join("testdata", "script"),
-		Setup: func(e *testscript.Env) error { return makeFixture(e.WorkDir) },
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(e *testscript.Env) error {
+			shipped, err := filepath.Abs(filepath.Join("..", "..", "testdata"))
+			if err != nil {
+				return err
+			}
+			e.Setenv("SHIPPED", shipped)
+			return makeFixture(e.WorkDir)
+		},
 		Condition: func(cond string) (bool, error) {
 			if cond != "mounts" {
 				return false, fmt.Errorf("condition %q is not known", cond)
