@@ -130,8 +130,15 @@ func (s *State) Seed(v *ir.Value) []float32 {
 	return s.g[id]
 }
 
-// Forward runs the graph on the inputs. Errors name the node.
-func (s *State) Forward() error {
+// Forward runs the graph on the inputs. Errors name the node. A panic of a
+// kernel, which would be a bug here, comes back as an error too: states run on
+// goroutines that nobody else could guard.
+func (s *State) Forward() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("internal error while running the graph: %v", r)
+		}
+	}()
 	for _, v := range s.p.inputs {
 		if id := s.p.inputN[v]; s.p.values[id].kind == asTensor && !s.set[id] {
 			return &ir.Error{Tensor: v.Name, Msg: "the graph input has not been set"}
