@@ -65,7 +65,7 @@ func Describe(g *ir.Graph) (*Arch, error) {
 		if kind != "" {
 			a.Roles[kind]++
 		}
-		macs, _ := ops.MACs(n)
+		macs := products(n)
 		a.MACs.Total += macs
 		params := weightParams(n)
 		switch {
@@ -149,6 +149,16 @@ func (a *Arch) attention(scores *ir.Node) {
 	if k := len(a.Heads); k == 0 || a.Heads[k-1] != heads {
 		a.Heads = append(a.Heads, heads)
 	}
+}
+
+// products counts the multiply-accumulates of matrix products and convolutions;
+// normalisation does not count.
+func products(n *ir.Node) int64 {
+	if n.Op == "LayerNormalization" {
+		return 0
+	}
+	macs, _ := ops.MACs(n)
+	return macs
 }
 
 // weightParams counts the elements of a linear layer's weight, also behind a FakeQuant.
