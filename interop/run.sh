@@ -11,9 +11,19 @@ if ! "$python" -c 'import onnxruntime, numpy' 2>/dev/null; then
   "$out/venv/bin/pip" install -q numpy onnxruntime${ORT_VERSION:+==$ORT_VERSION}
 fi
 CGO_ENABLED=0 go build -o "$out/qvitc" ./cmd/qvitc
+# check NAME BITS FLAGS...: compress testdata/onnx/NAME.onnx and compare
+check() {
+  local name=$1 bits=$2
+  shift 2
+  "$out/qvitc" compress "testdata/onnx/$name.onnx" --data testdata/fashion-mnist -b "$bits" "$@" --force \
+    -o "$out/$name.$bits.onnx" -q
+  "$out/qvitc" eval "$out/$name.$bits.onnx" --data testdata/fashion-mnist --limit 1000 --dump "$out/$name.$bits.npz" -q --json >"$out/$name.$bits.json"
+  "$python" interop/ort_check.py "$out/$name.$bits.onnx" "$out/$name.$bits.npz"
+}
 for bits in ${WIDTHS:-w4a4 w3a3 w2a2 w4a8 w8a8}; do
-  "$out/qvitc" compress testdata/onnx/deit-fmnist.onnx --data testdata/fashion-mnist -b "$bits" --epochs 0.1 --force \
-    -o "$out/deit.$bits.onnx" -q
-  "$out/qvitc" eval "$out/deit.$bits.onnx" --data testdata/fashion-mnist --limit 1000 --dump "$out/deit.$bits.npz" -q --json >"$out/deit.$bits.json"
-  "$python" interop/ort_check.py "$out/deit.$bits.onnx" "$out/deit.$bits.npz"
+  check deit-fmnist "$bits" --epochs 0.1
+done
+check deit-fmnist w4a4 --epochs 0.1 --irm layernorm
+for bits in ${WIDTHS:-w4a4 w2a2}; do
+  check swin-fmnist "$bits" --epochs 0.1
 done
