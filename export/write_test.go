@@ -114,6 +114,10 @@ func TestWriteWithholdsAMismatch(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("%d files are left, want the old one", len(left))
 	}
+	s.Value("w2").Const.F32()[0] += 1 // and other weights, which needs no sample to show
+	if _, err := Write(context.Background(), path, g, Options{Student: s}); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), `layer "fc2": code 0,0`) {
+		t.Errorf("other weights: %v", err)
+	}
 	o.Force = true
 	if _, err := Write(context.Background(), path, g, o); err != nil {
 		t.Errorf("forced: %v", err)
