@@ -50,10 +50,10 @@ func TestDriverShows(t *testing.T) {
 	for i := range files {
 		files[i] = filepath.Base(files[i])
 	}
-	if got := fmt.Sprint(files); got != "[00_input.ir 02_drop-identity.ir]" {
+	if got := fmt.Sprint(files); got != "[00_input.ir 03_drop-identity.ir]" {
 		t.Errorf("dumps %v", got)
 	}
-	for _, want := range []string{"// after drop-identity\ngraph \"tiny\"", "02 drop-identity", "3 ->     2 nodes  Identity 1"} {
+	for _, want := range []string{"// after drop-identity\ngraph \"tiny\"", "03 drop-identity", "3 ->     2 nodes  Identity 1"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output lacks %q:\n%s", want, out.String())
 		}
@@ -61,10 +61,10 @@ func TestDriverShows(t *testing.T) {
 }
 
 func TestDriverStops(t *testing.T) {
-	for _, stop := range []string{"2", "drop-identity"} {
+	for _, stop := range []string{"3", "drop-identity"} {
 		d := Driver{StopAfter: stop}
 		res, err := d.Run(parse(t, tinyText), Clean)
-		if err != nil || !res.Stopped || len(res.Steps) != 2 {
+		if err != nil || !res.Stopped || len(res.Steps) != 3 {
 			t.Errorf("stop after %s: %+v, %v", stop, res, err)
 		}
 	}

@@ -70,6 +70,18 @@ func randomGraph(seed uint64) *ir.Graph {
 	for range 5 + r.IntN(36) {
 		m.step()
 	}
+	if r.IntN(2) == 0 { // a constant in another float type behind a Cast
+		c := m.g.AddConst("c", ir.Scalar(r.Float64()))
+		if r.IntN(2) == 0 {
+			half, err := ir.Wrap(ir.Float16, nil, []uint16{ir.FloatToHalf(r.Float32())})
+			if err != nil {
+				panic(err)
+			}
+			c = m.g.AddConst("c", half)
+		}
+		f := m.add("Cast", ir.Attrs{"to": int64(ir.Float32)}, c)
+		m.pool = append(m.pool, m.add("Mul", nil, m.pool[r.IntN(len(m.pool))], f))
+	}
 	for range 1 + r.IntN(3) {
 		v := m.pool[r.IntN(len(m.pool))]
 		if v.Def == nil || m.g.IsOutput(v) {
