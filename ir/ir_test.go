@@ -228,7 +228,7 @@ func TestHalf(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	if _, err := NumElems([]int{1 << 31, 1 << 31, 4}); err == nil {
+	if _, err := NumElems([]int{1 << 30, 1 << 30, 1 << 10}); err == nil {
 		t.Error("overflow not seen")
 	}
 	if n, err := ByteSize([]int{3, 3}, Int2); err != nil || n != 3 {
