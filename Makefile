@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz kill models
+.PHONY: test ci interop fuzz kill models mutants
 
 test:
 	go test ./...
@@ -16,6 +16,10 @@ fuzz:
 	go test -fuzz FuzzTensor -fuzztime 60s ./onnxio
 	go test -fuzz FuzzImage -fuzztime 60s ./dataset
 	go test -fuzz FuzzCheckpoint -fuzztime 60s ./distill
+
+# a million structured mutants of five models through the reader
+mutants:
+	go test -count=1 -run StructuredMutants ./onnxio -mutants 1000000
 
 # kill -9, SIGINT and SIGTERM at random moments of a compression, then --resume
 kill:
