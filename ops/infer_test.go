@@ -145,7 +145,7 @@ func TestInferIsLinear(t *testing.T) {
 	if _, err := Infer(g); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(start); d > 3*time.Second {
+	if d := time.Since(start); d > time.Second {
 		t.Errorf("25,000 nodes took %v", d)
 	}
 }
