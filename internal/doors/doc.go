@@ -24,5 +24,6 @@ var Allowed = map[string][]string{
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
 	"export":          {"ir", "passes", "onnxio", "runtime"},
 	"report":          {"ir", "ops", "quantize"},
+	"zoo":             {"ir", "ops"},
 	"cmd/qvitc":       {"*"},
 }
