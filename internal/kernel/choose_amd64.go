@@ -15,7 +15,7 @@ var avx512 = set{
 	addBias: addBiasAVX512, sumRows: sumRowsAVX512, dot: dotAVX512, transpose: transposeAVX512,
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
-	quantize: quantizeAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
+	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
 }
 
 var avx2 = set{
@@ -27,7 +27,7 @@ var avx2 = set{
 	addBias: addBiasAVX2, sumRows: sumRowsAVX2, dot: dotAVX2, transpose: transposeAVX2,
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
-	quantize: quantizeAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
+	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
 }
 
 // sets lists the implementations that this machine can run, best first.

@@ -35,6 +35,8 @@ type set struct {
 	fakeQuantCols         func(dst, x, alpha, zp []float32, qn, qp float32, rows, n int)
 	fakeQuantColsBackward func(dx, x, dy, alpha, zp []float32, qn, qp float32, dalpha, dzp []float64, rows, n int, acc bool)
 	quantize              func(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32)
+	dequantize            func(dst []float32, codes []uint8, alpha, zp float32)
+	dequantizeSigned      func(dst []float32, codes []int8, alpha, zp float32)
 
 	adam func(w, m, v, g []float32, lr, beta1, beta2, eps, decay, c1, c2 float32)
 
@@ -52,8 +54,8 @@ var portable = set{
 	addBias: addBiasGo, sumRows: sumRowsGo, dot: dotGo, transpose: transposeGo,
 	fakeQuant: fakeQuantGo, fakeQuantBackward: fakeQuantBackwardGo,
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
-	quantize: quantizeGo,
-	adam:     adamGo, gemm: gemmGo, igemm: igemmGo,
+	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
+	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
 }
 
 // active is the set in use; it is chosen once, when the package starts.

@@ -115,6 +115,12 @@ func TestTwinsFakeQuant(t *testing.T) {
 				if string(codes[0]) != string(codes[1]) {
 					t.Fatalf("%s %s: codes %v, twin %v", s.name, what, codes[1], codes[0])
 				}
+				same(t, s, what+" dequantize", 0, func(s *set, a *arena) { s.dequantize(a.slice(n, 1), codes[0], alpha, zp) })
+				signed := make([]int8, n)
+				for k := range signed {
+					signed[k] = int8(codes[0][k]*37) - 100
+				}
+				same(t, s, what+" dequantize signed", 0, func(s *set, a *arena) { s.dequantizeSigned(a.slice(n, 1), signed, alpha, zp) })
 			}
 		}
 	}

@@ -25,3 +25,27 @@ func quantizeAVX2(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32) {
 	n := len(dst) &^ 7
 	quantizeGo(dst[n:], x[n:], alpha, zp, qn, qp, offset)
 }
+
+func dequantizeAVX512(dst []float32, codes []uint8, alpha, zp float32) {
+	dequantizeU8AVX512(dst, codes, zp, alpha)
+	n := len(dst) &^ 15
+	dequantizeGo(dst[n:], codes[n:], alpha, zp)
+}
+
+func dequantizeSignedAVX512(dst []float32, codes []int8, alpha, zp float32) {
+	dequantizeS8AVX512(dst, codes, zp, alpha)
+	n := len(dst) &^ 15
+	dequantizeGo(dst[n:], codes[n:], alpha, zp)
+}
+
+func dequantizeAVX2(dst []float32, codes []uint8, alpha, zp float32) {
+	dequantizeU8AVX2(dst, codes, zp, alpha)
+	n := len(dst) &^ 7
+	dequantizeGo(dst[n:], codes[n:], alpha, zp)
+}
+
+func dequantizeSignedAVX2(dst []float32, codes []int8, alpha, zp float32) {
+	dequantizeS8AVX2(dst, codes, zp, alpha)
+	n := len(dst) &^ 7
+	dequantizeGo(dst[n:], codes[n:], alpha, zp)
+}
