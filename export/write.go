@@ -3,8 +3,6 @@ package export
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 
 	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/qvitc/qvitc/ir"
@@ -63,16 +61,14 @@ func Write(ctx context.Context, path string, g *ir.Graph, o Options) (*Result, e
 	defer f.Abort()
 	committed := false
 	if data != nil {
-		if _, err := os.Lstat(data.Path); errors.Is(err, fs.ErrNotExist) {
-			defer func() {
-				if !committed {
-					_ = os.Remove(data.Path)
-				}
-			}()
-		}
 		if err := data.Write(); err != nil {
 			return nil, err
 		}
+		defer func() {
+			if !committed {
+				data.Undo()
+			}
+		}()
 	}
 	if _, err := f.Write(b); err != nil {
 		return nil, err

@@ -1,8 +1,10 @@
 package onnxio
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -172,14 +174,18 @@ func (d *decoder) openExternal(path string) (*os.File, int64, error) {
 	return f, st.Size(), nil
 }
 
-// openLinked serves model hubs, whose caches hold links only: the model and its
-// data are links into one folder of blobs. A data file may be reached through a
-// link when it lies beneath the folder that the model file really lies in.
+// openLinked serves a model that was reached through a link. In the caches of
+// model hubs model and data are links into one folder of blobs: a data file may
+// be reached through a link when it lies beneath the folder that the model file
+// really lies in. Where the model alone is a link, its data is looked for there.
 func (d *decoder) openLinked(path string) *os.File {
 	if d.opts.realDir == "" {
 		return nil
 	}
 	target, err := filepath.EvalSymlinks(filepath.Join(d.opts.Dir, filepath.FromSlash(path)))
+	if errors.Is(err, fs.ErrNotExist) {
+		target, err = filepath.Join(d.opts.realDir, filepath.FromSlash(path)), nil
+	}
 	if err != nil {
 		return nil
 	}

@@ -3,9 +3,14 @@ package onnxio
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/qvitc/qvitc/ir"
@@ -26,15 +31,25 @@ func Save(path string, g *ir.Graph, o WriteOptions) error {
 	if err != nil {
 		return err
 	}
-	if data != nil {
-		if err := data.Write(); err != nil {
-			return err
-		}
-	}
-	return atomicfile.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(b)
+	f, err := atomicfile.Create(path)
+	if err != nil {
 		return err
-	})
+	}
+	defer f.Abort()
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	if data == nil {
+		return f.Commit()
+	}
+	if err := data.Write(); err != nil {
+		return err
+	}
+	if err := f.Commit(); err != nil {
+		data.Undo()
+		return err
+	}
+	return nil
 }
 
 // EncodeFor is Encode for a model that will stand at path: its bytes and, where
@@ -60,6 +75,7 @@ type DataFile struct {
 	Size int64  // bytes
 
 	pieces []piece
+	fresh  bool // Write made the name
 }
 
 // piece is one tensor of a data file.
@@ -68,8 +84,21 @@ type piece struct {
 	offset int64
 }
 
-// Write writes the file, whole or not at all.
-func (d *DataFile) Write() error { return atomicfile.WriteFile(d.Path, d.content) }
+// Write writes the file, whole or not at all. A link, folder, device or pipe of
+// that name is an error.
+func (d *DataFile) Write() error {
+	_, err := os.Lstat(d.Path)
+	d.fresh = errors.Is(err, fs.ErrNotExist)
+	return atomicfile.WriteFile(d.Path, d.content, atomicfile.NoLink())
+}
+
+// Undo removes the file that Write made, when its model could not be written.
+// A file of that name, and so of that content, from before stays.
+func (d *DataFile) Undo() {
+	if d.fresh {
+		_ = os.Remove(d.Path)
+	}
+}
 
 func (d *DataFile) content(w io.Writer) error {
 	at := int64(0)
@@ -105,7 +134,10 @@ func moveOut(path string, p *onnxpb.ModelProto) (*DataFile, error) {
 	if err := d.content(h); err != nil {
 		return nil, err
 	}
-	name := filepath.Base(path) + "." + hex.EncodeToString(h.Sum(nil)[:4]) + ".data"
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // the data lies beside the file, not beside a link to it
+	}
+	name := locationBase(filepath.Base(path)) + "." + hex.EncodeToString(h.Sum(nil)[:4]) + ".data"
 	d.Path = filepath.Join(filepath.Dir(path), name)
 	for i, t := range moved {
 		loc := onnxpb.TensorProto_EXTERNAL
@@ -115,6 +147,23 @@ func moveOut(path string, p *onnxpb.ModelProto) (*DataFile, error) {
 		t.RawData = nil
 	}
 	return d, nil
+}
+
+// locationBase makes of a file name one that every system and checkLocation
+// take, short enough to be lengthened.
+func locationBase(name string) string {
+	const most = 200
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError || strings.ContainsRune(`\:*?"<>|/`, r) {
+			return '_'
+		}
+		return r
+	}, name)
+	for len(name) > most {
+		_, n := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-n]
+	}
+	return name
 }
 
 func entries(kv ...string) []*onnxpb.StringStringEntryProto {

@@ -26,6 +26,10 @@ type Option func(*File)
 // WithFS writes through fsys instead of the machine's file system.
 func WithFS(fsys FS) Option { return func(f *File) { f.fs = fsys } }
 
+// NoLink refuses a target that is a symbolic link, for names that the program made up itself: what such a link
+// leads to is nobody's choice.
+func NoLink() Option { return func(f *File) { f.noLink = true } }
+
 // File is a file being written. It takes its name at Commit; until then the target stays as it is.
 // It is not safe for use by several goroutines.
 type File struct {
@@ -33,6 +37,7 @@ type File struct {
 	path   string // as the caller gave it, for messages
 	target string // links followed
 	temp   string
+	noLink bool
 	handle Handle // nil once closed
 	buf    *bufio.Writer
 	err    error // the first failure; every later step returns it
@@ -101,6 +106,9 @@ func (f *File) resolve() (mode fs.FileMode, exists bool, err error) {
 	f.target = f.path
 	info, err := f.fs.Lstat(f.target)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if f.noLink {
+			return 0, false, fmt.Errorf("cannot write %q: it is a symbolic link; remove it", f.path)
+		}
 		if f.target, err = f.fs.Resolve(f.path); err != nil {
 			return 0, false, fmt.Errorf("cannot write %q: a symbolic link that leads nowhere", f.path)
 		}
