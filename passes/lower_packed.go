@@ -2,6 +2,7 @@ package passes
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/ops"
@@ -154,8 +155,8 @@ func lowerProduct(names *heldNames, r *Report, n *ir.Node) (bool, error) {
 	var in []*ir.Value
 	var bits [2]int
 	name := LayerName(n)
-	if n.Role.Kind != "" {
-		name += "." + n.Role.Kind
+	if k := n.Role.Kind; k != "" && !strings.HasSuffix(name, "."+k) {
+		name += "." + k
 	}
 	var operands [2]operand
 	for i, v := range n.Inputs {

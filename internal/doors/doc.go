@@ -23,7 +23,7 @@ var Allowed = map[string][]string{
 	"dataset":         {},
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
 	"export":          {"ir", "passes", "onnxio", "runtime"},
-	"report":          {"ir", "ops", "quantize"},
+	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
 	"cmd/qvitc":       {"*"},
 }
