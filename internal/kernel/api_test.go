@@ -51,7 +51,35 @@ func calls(rows, n int) (names []string, run []func()) {
 	add("Adam", func() { Adam(d, x, square, y, 1e-3, 0.9, 0.9, 1e-8, 0, 1, 1) })
 	add("Gemm", func() { w.Gemm(false, true, rows, rows, n, 1, x, max(n, 1), y, max(n, 1), 0, c, max(rows, 1)) })
 	add("IGemm", func() { w.IGemm(rows, rows, n, u8, max(n, 1), s8, max(n, 1), i32, max(rows, 1)) })
+	if rows > 0 && n > 0 {
+		lowBitCalls(r, add)
+	}
 	return names, run
+}
+
+// lowBitCalls are the loops of the low-bit product, on a tile of 7 × 33.
+func lowBitCalls(r *rand.Rand, add func(string, func())) {
+	const m, k, cols = 7, 50, 33
+	w := new(Workspace)
+	x := NewWeights(3, 4, cols, k, make([]int8, cols*k))
+	o := NewOperand(make([]uint8, OperandBytes(4, 4, cols, k)), 4, 4, cols, k)
+	a, tile := make([]uint8, m*52), make([]int32, m*PanelWidth)
+	d, u8, s8 := make([]float32, m*cols), make([]uint8, m*cols), make([]int8, m*cols)
+	f := &Affine{Factor: randoms(r, cols, 1), Bias: randoms(r, cols, 1)}
+	g := &Grid{Alpha: 0.3, Zp: 3, Qp: 15}
+	codes, turned := make([]uint8, cols*k), make([]int8, cols*k)
+	table := NewGeluTable(*g)
+	l := &Logits{Factor: 0.1}
+	add("Tile", func() { w.Panel(x, 0); w.Tile(m, a, 52, tile, PanelWidth) })
+	add("PackRows", func() { PackRows(o, 0, cols, codes, k, 1) })
+	add("PackCols", func() { PackCols(o, 0, k, turned, cols, 1) })
+	add("Select", func() { w.Select(o, 0); w.Tile(m, a, 52, tile, PanelWidth); w.PanelSums(tile) })
+	add("DequantTile", func() { DequantTile(d, cols, tile, PanelWidth, m, cols, f, 0) })
+	add("DequantAddTile", func() { DequantAddTile(d, cols, d, cols, tile, PanelWidth, m, cols, f, 0) })
+	add("DequantQuantizeTile", func() { DequantQuantizeTile(u8, cols, tile, PanelWidth, m, cols, f, 0, g) })
+	add("DequantGeluQuantizeTile", func() { DequantGeluQuantizeTile(w, u8, cols, tile, PanelWidth, m, cols, f, 0, table) })
+	add("LayerNormQuantize", func() { LayerNormQuantize(w, s8, cols, d, cols, nil, nil, m, cols, 1e-5, g) })
+	add("SoftmaxQuantize", func() { SoftmaxQuantize(w, u8, cols, tile, PanelWidth, m, cols, l, g) })
 }
 
 func TestNothingAllocates(t *testing.T) {

@@ -16,6 +16,8 @@ var avx512 = set{
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
+	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
 var avx2 = set{
@@ -28,6 +30,8 @@ var avx2 = set{
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
+	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
 // sets lists the implementations that this machine can run, best first.

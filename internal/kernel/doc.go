@@ -32,4 +32,15 @@
 //		[]float32{1, 0, 0, 1, 1, 1}, 2,
 //		0, c, 2)
 //	// c = [4 5 10 11]
+//
+// A low-bit product keeps its constant side packed (Weights) and works panel by
+// panel of 64 outputs; each tile of int32 sums goes through an epilogue while it is
+// in the first-level cache:
+//
+//	b := kernel.NewWeights(4, 4, n, k, codes)
+//	for j := range b.Panels() {
+//		w.Panel(b, j)
+//		w.Tile(m, a, lda, tile, 64)
+//		kernel.DequantTile(y[64*j:], n, tile, 64, m, min(64, n-64*j), f, 64*j)
+//	}
 package kernel

@@ -10,6 +10,14 @@ type Workspace struct {
 	i32   []int32
 	gemm  gemmArgs
 	igemm igemmArgs
+
+	// The right-hand side of Tile.
+	form     form
+	k        int
+	panel    []uint8
+	unpacked []uint8
+	ones     []uint8
+	scratch  []float32
 }
 
 // gemmArgs carries one product to the set's implementation.

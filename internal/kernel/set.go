@@ -42,6 +42,15 @@ type set struct {
 
 	gemm  func(w *Workspace, g *gemmArgs)
 	igemm func(w *Workspace, g *igemmArgs)
+
+	// form is the layout and product of low-bit operands of these widths.
+	form              func(bits, abits int) form
+	dequant           func(t tileArgs, dst []float32, ldd int)
+	dequantAdd        func(t tileArgs, dst []float32, ldd int, res []float32, ldr int)
+	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g *Grid, col int)
+	dequantGelu       func(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable)
+	layerNormQuantize func(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid)
+	softmaxQuantize   func(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid)
 }
 
 // portable is the set of plain Go twins.
@@ -56,6 +65,8 @@ var portable = set{
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
 	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
+	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
 // active is the set in use; it is chosen once, when the package starts.

@@ -1,0 +1,195 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// sums is a tile of random sums with its factors; nils leaves slices out by its bits.
+func sums(r *rand.Rand, m, cols, ldt, nils int) ([]int32, *Affine) {
+	tile := make([]int32, (m-1)*ldt+cols)
+	for i := range tile {
+		tile[i] = int32(r.IntN(40000) - 20000)
+	}
+	f := &Affine{Factor: randoms(r, cols+3, 1e-3)}
+	if nils&1 == 0 {
+		f.Offset = make([]int32, cols+3)
+		for i := range f.Offset {
+			f.Offset[i] = int32(r.IntN(2000) - 1000)
+		}
+	}
+	if nils&2 == 0 {
+		f.Bias = randoms(r, cols+3, 1)
+	}
+	if nils&4 == 0 {
+		f.Row = make([]int32, m)
+		for i := range f.Row {
+			f.Row[i] = int32(r.IntN(2000) - 1000)
+		}
+	}
+	return tile, f
+}
+
+func grids(r *rand.Rand, cols int) []*Grid {
+	a := make([]float32, cols+3)
+	for i := range a {
+		a[i] = 0.1 + r.Float32()
+	}
+	return []*Grid{
+		{Alpha: 0.3, Zp: 5, Qn: 0, Qp: 15},
+		{Alpha: 0.37, Zp: 0, Qn: 0, Qp: 3},
+		{Alpha: 0.01, Zp: 128, Qn: 0, Qp: 255},
+		{Alpha: 0.25, Zp: 0.5, Qn: -8, Qp: 7, Offset: 8},
+		{Alpha: 0.25, Zp: 1, Qn: -4, Qp: 3},
+		{Zp: 5, Qn: 0, Qp: 15, Alphas: a},
+	}
+}
+
+// codesOf quantises rows of x (cols elements, packed) with the set's own quantiser.
+func codesOf(s *set, x []float32, cols int, g *Grid, col int) []uint8 {
+	out := make([]uint8, len(x))
+	for i := range x {
+		a := g.Alpha
+		if g.Alphas != nil {
+			a = g.Alphas[col+i%cols]
+		}
+		s.quantize(out[i:i+1], x[i:i+1], a, g.Zp, g.Qn, g.Qp, g.Offset)
+	}
+	return out
+}
+
+// guarded calls f with a slice of rows × cols elements, ld apart, that are all mark,
+// and compares with want (packed); nothing else may be written.
+func guarded[T uint8 | float32](t *testing.T, what string, mark T, rows, cols, ld int, want []T, f func(dst []T)) {
+	t.Helper()
+	buf := make([]T, 70+rows*ld+70)
+	for i := range buf {
+		buf[i] = mark
+	}
+	f(buf[70:][:(rows-1)*ld+cols])
+	for i, got := range buf {
+		i -= 70
+		w := mark
+		if i >= 0 && i/ld < rows && i%ld < cols {
+			w = want[i/ld*cols+i%ld]
+		}
+		if math.Float32bits(float32(got)) != math.Float32bits(float32(w)) {
+			t.Fatalf("%s: [%d,%d] of %dx%d = %v, want %v", what, i/ld, i%ld, rows, cols, got, w)
+		}
+	}
+}
+
+func TestEpilogues(t *testing.T) {
+	for _, s := range sets() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(3, 4))
+			var w Workspace
+			for cols := 1; cols <= PanelWidth; cols++ {
+				m := 1 + cols%7
+				nils := cols % 8
+				ldt, ldd, col := 64+cols%3, cols+cols%5, cols%4
+				tile, f := sums(r, m, cols, ldt, nils)
+				a, ok := tileOf(tile, ldt, m, cols-min(col, cols-1), f, min(col, 3))
+				if !ok {
+					t.Fatal("empty tile")
+				}
+				cols, col := a.cols, min(col, 3)
+				values := make([]float32, m*cols)
+				for i := range m {
+					for j := range cols {
+						x := tile[i*ldt+j]
+						if f.Row != nil {
+							x -= f.Row[i]
+						}
+						if f.Offset != nil {
+							x -= f.Offset[col+j]
+						}
+						v := float32(float32(x) * f.Factor[col+j])
+						if f.Bias != nil {
+							v = float32(v + f.Bias[col+j])
+						}
+						values[i*cols+j] = v
+					}
+				}
+				what := func(name string) string { return fmt.Sprint(s.name, " ", name, " without ", nils) }
+				guarded(t, what("dequant"), guard, m, cols, ldd, values, func(d []float32) { s.dequant(a, d, ldd) })
+				res := randoms(r, m*cols, 1)
+				want := make([]float32, m*cols)
+				addGo(want, res, values)
+				guarded(t, what("dequantAdd"), guard, m, cols, ldd, want, func(d []float32) { s.dequantAdd(a, d, ldd, res, cols) })
+				for i, g := range grids(r, cols+3) {
+					guarded(t, what(fmt.Sprint("dequantQuantize ", i)), 0x77, m, cols, ldd, codesOf(s, values, cols, g, col), func(d []uint8) { s.dequantQuantize(a, d, ldd, g, col) })
+					if g.Alphas != nil {
+						continue
+					}
+					gelu := make([]float32, m*cols)
+					s.gelu(gelu, values)
+					table := newGeluTable(s, *g)
+					guarded(t, what(fmt.Sprint("dequantGelu ", i)), 0x77, m, cols, ldd, codesOf(s, gelu, cols, g, 0), func(d []uint8) { s.dequantGelu(&w, a, d, ldd, table) })
+				}
+			}
+		})
+	}
+}
+
+func TestLayerNormQuantize(t *testing.T) {
+	for _, s := range sets() {
+		r := rand.New(rand.NewPCG(5, 4))
+		var w Workspace
+		for _, n := range lengths[1:] {
+			rows := 1 + n%4
+			x, ldx := randoms(r, rows*(n+2), 2), n+2
+			gamma, beta := randoms(r, n, 1), randoms(r, n, 1)
+			if n%3 == 1 {
+				gamma = nil
+			}
+			if n%5 == 2 {
+				beta = nil
+			}
+			y, mean, rstd := make([]float32, rows*n), make([]float32, 1), make([]float32, 1)
+			for i := range rows {
+				s.layerNorm(y[i*n:][:n], mean, rstd, x[i*ldx:][:n], gamma, beta, 1, n, 1e-6)
+			}
+			for i, g := range grids(r, n) {
+				guarded(t, fmt.Sprint(s.name, " ", i), 0x77, rows, n, n+3, codesOf(s, y, n, g, 0), func(d []uint8) {
+					s.layerNormQuantize(s, &w, d, n+3, x, ldx, gamma, beta, rows, n, 1e-6, g)
+				})
+			}
+		}
+	}
+}
+
+func TestSoftmaxQuantize(t *testing.T) {
+	for _, s := range sets() {
+		r := rand.New(rand.NewPCG(6, 4))
+		var w Workspace
+		for _, n := range lengths[1:] {
+			rows, ldx := 1+n%4, n+n%7
+			x, f := sums(r, rows, n, ldx, n%8)
+			l := &Logits{Factor: 1e-3, Offset: f.Offset, Row: f.Row, LDBias: n + 1, LDMask: n}
+			if n%2 == 0 {
+				l.Scale = 0.3
+			}
+			if n%3 == 0 {
+				l.Bias = randoms(r, rows*(n+1), 1)
+			}
+			if n%5 == 0 {
+				l.Mask = randoms(r, rows*n, 1)
+			}
+			y := make([]float32, rows*n)
+			for i := range rows {
+				l.values(y[i*n:][:n], x[i*ldx:], i)
+			}
+			s.softmaxRows(y, y, rows, n)
+			for i, g := range grids(r, n)[:5] {
+				g.Alpha /= float32(n)
+				guarded(t, fmt.Sprint(s.name, " ", i), 0x77, rows, n, n+3, codesOf(s, y, n, g, 0), func(d []uint8) {
+					s.softmaxQuantize(s, &w, d, n+3, x, ldx, rows, n, l, g)
+				})
+			}
+		}
+	}
+}
