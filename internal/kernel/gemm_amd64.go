@@ -2,13 +2,16 @@
 
 package kernel
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // panelArgs is what one call of an assembly panel kernel works on; the generator
 // (asmgen/gemm.go) knows the offsets of its fields. Strides are in bytes.
 type panelArgs struct {
-	a      *float32
-	rs, cs int // from one row, one column of op(A) to the next
+	a      uintptr // moved on by the assembly, at last past the end of op(A): no Go pointer
+	rs, cs int     // from one row, one column of op(A) to the next
 	b      *float32
 	bs     int // from one k of the panel to the next
 	c      *float32
@@ -39,6 +42,7 @@ func gemmAVX2(w *Workspace, g *gemmArgs)   { gemmPanels(w, g, false) }
 // part of A stays in the second-level cache. A is read in place, but for row
 // strides that map all rows of a block to the same few lines of the cache.
 func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
+	defer runtime.KeepAlive(g)
 	v, mr := 8, 6
 	if wide {
 		v, mr = 16, 14
@@ -82,7 +86,7 @@ func gemmPanels(w *Workspace, g *gemmArgs, wide bool) {
 			for j := 0; j < g.n; j += nr {
 				p.cols = min(nr, g.n-j)
 				p.m = m
-				p.a = &a[0]
+				p.a = uintptr(unsafe.Pointer(&a[0]))
 				p.c = &g.c[i0*g.ldc+j]
 				switch {
 				case direct:

@@ -2,7 +2,10 @@
 
 package kernel
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 func igemmAVX2(w *Workspace, g *igemmArgs) {
 	// Both operands become rows of 16-bit pairs, padded with a zero.
@@ -75,6 +78,7 @@ func packWords(dst []int32, b unsafe.Pointer, ldb, n, words, v int) {
 
 // igemmPanels multiplies the rows of A, lda bytes apart, by the packed panels.
 func igemmPanels(packed []int32, g *igemmArgs, a unsafe.Pointer, lda, words int, wide bool) {
+	defer runtime.KeepAlive(a)
 	v, mr := 8, 6
 	if wide {
 		v, mr = 16, 14
@@ -92,7 +96,7 @@ func igemmPanels(packed []int32, g *igemmArgs, a unsafe.Pointer, lda, words int,
 				p.bs = 4 * v
 			}
 			p.m = m
-			p.a = (*float32)(unsafe.Add(a, i0*lda))
+			p.a = uintptr(a) + uintptr(i0*lda)
 			p.b = (*float32)(unsafe.Pointer(&packed[j*words]))
 			p.c = (*float32)(unsafe.Pointer(&g.c[i0*g.ldc+j]))
 			q := (*byte)(unsafe.Pointer(&p))
