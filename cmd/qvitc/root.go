@@ -42,8 +42,23 @@ the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
 	f.BoolVar(&a.json, "json", false, "print one JSON object on stdout; everything else goes to stderr")
 	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colours")
 	f.IntVar(&a.threads, "threads", 0, "processor cores to use (0: all); the result does not depend on it")
-	root.AddCommand(a.compressCmd(), a.inspectCmd(), a.checkCmd(), a.evalCmd(), a.runCmd(), a.verifyCmd(), a.passesCmd(), a.versionCmd(), a.experimentCmd(), a.entropyCmd(), a.newCmd())
-	root.AddCommand(a.diffCmd())
+	for _, c := range []func() *cobra.Command{
+		a.newCmd,
+		a.inspectCmd,
+		a.checkCmd,
+		a.compressCmd,
+		a.evalCmd,
+		a.runCmd,
+		a.diffCmd,
+		a.benchCmd,
+		a.verifyCmd,
+		a.entropyCmd,
+		a.experimentCmd,
+		a.passesCmd,
+		a.versionCmd,
+	} {
+		root.AddCommand(c())
+	}
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp})
 	return root
 }

@@ -25,5 +25,6 @@ var Allowed = map[string][]string{
 	"export":          {"ir", "passes", "onnxio", "runtime"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
+	"bench":           {},
 	"cmd/qvitc":       {"*"},
 }

@@ -1,0 +1,33 @@
+package bench
+
+import (
+	"context"
+	_ "embed" // the script
+	"strconv"
+)
+
+//go:embed ort.py
+var ortScript string
+
+// ORTOptions say what ONNX Runtime is to run.
+type ORTOptions struct {
+	Python  string // interpreter with the package onnxruntime; "python3"
+	Model   string // ONNX file
+	Int8    bool   // quantise it to 8 bits first (dynamic, per channel); needs the package onnx
+	Batch   int    // 1
+	Threads int    // 1
+}
+
+// StartORT starts ONNX Runtime as a child: all graph optimisations, sequential
+// execution, the given number of threads, inputs drawn from a normal
+// distribution. The error says what is missing.
+func StartORT(ctx context.Context, o ORTOptions) (*Child, error) {
+	if o.Python == "" {
+		o.Python = "python3"
+	}
+	form := "as-is"
+	if o.Int8 {
+		form = "int8"
+	}
+	return Start(ctx, o.Python, "-c", ortScript, "serve", o.Model, form, strconv.Itoa(max(1, o.Batch)), strconv.Itoa(max(1, o.Threads)))
+}
