@@ -16,7 +16,7 @@ var avx512 = set{
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
-	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	form: lowBitVNNI, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
 	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
@@ -30,7 +30,7 @@ var avx2 = set{
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
-	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	form: lowBitAVX2, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
 	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
@@ -38,7 +38,7 @@ var avx2 = set{
 func sets() []*set {
 	s := []*set{&portable}
 	if !cpu.X86.HasAVX512VNNI {
-		avx512.igemm = igemmAVX2
+		avx512.igemm, avx512.form = igemmAVX2, lowBitAVX2
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		s = append([]*set{&avx2}, s...)

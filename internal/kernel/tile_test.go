@@ -160,12 +160,13 @@ func TestTile(t *testing.T) {
 			}
 			for _, p := range ps {
 				for i := range 8 {
-					newLowBit(r, p[0], p[1], 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(300), i%4 == 0).run(t, s, &w, r)
+					newLowBit(r, p[0], p[1], 1+r.IntN(30), 1+r.IntN(150), 1+r.IntN(200), i%4 == 0).run(t, s, &w, r)
 				}
 				newLowBit(r, p[0], p[1], 2, 3, 1500+r.IntN(200), true).run(t, s, &w, r)
-				for tail := range 64 {
-					newLowBit(r, p[0], p[1], 1+tail%3, 64+tail, 64+tail, false).run(t, s, &w, r)
-				}
+			}
+			for tail := range 256 {
+				p := ps[r.IntN(len(ps))]
+				newLowBit(r, p[0], p[1], 1+tail%3, 64+tail%64, 64+tail/4, false).run(t, s, &w, r)
 			}
 			for bits := 2; bits <= 8; bits++ {
 				c := newLowBit(r, bits, 4, 5, 70, 70, bits%2 == 0)

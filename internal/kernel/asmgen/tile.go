@@ -1,0 +1,267 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// tilePart emits the low-bit product: the tile, and what writes its panels.
+func tilePart(m machine) {
+	if m.wide() {
+		tile(m, "tile", dotProduct{rows: 6, vectors: 4,
+			step: func(b, a, acc, _ reg.Register) { VPDPBUSD(b, a, acc) }})
+	} else {
+		tile(m, "tile", dotProduct{rows: 6, vectors: 2, words: true,
+			step: func(b, a, acc, t reg.Register) {
+				VPMADDUBSW(b, a, t)
+				VPADDW(t, acc, acc)
+			}})
+		tile(m, "tileExact", dotProduct{rows: 3, vectors: 2, step: exactStep})
+	}
+	unpack(m)
+	if m.wide() {
+		peak(m)
+	}
+}
+
+// dotProduct is the arithmetic of a tile: a step multiplies four codes of a row by
+// those of one vector of outputs.
+type dotProduct struct {
+	rows, vectors int  // of a block, whose sums stay in registers
+	words         bool // sums are of 16 bits, to be widened at the end
+	step          func(b, a, acc, scratch reg.Register)
+}
+
+// tile emits the product of rows of codes by one panel. Row i of a block is at
+// base[i/3] + (i%3)·lda, and all bases move by the four bytes of a step.
+func tile(m machine, name string, p dotProduct) {
+	signature := "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)"
+	doc := "multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four codes, steps and rows are positive."
+	if !m.wide() {
+		signature = "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)"
+		doc += " Where add is not 0, the sums are added to dst."
+	}
+	m.fn(name, signature, doc)
+	bases := []reg.GPPhysical{reg.R8, reg.R9}
+	lda, ldt, a, panel, steps, b, dst, count := reg.RAX, reg.RBX, reg.RSI, reg.RDI, reg.RDX, reg.R10, reg.R11, reg.R12
+	k, add := reg.RCX, reg.R13
+	Load(Param("a"), a)
+	Load(Param("lda"), lda)
+	Load(Param("panel"), panel)
+	Load(Param("steps"), steps)
+	Load(Param("dst"), dst)
+	Load(Param("ldt"), ldt)
+	Load(Param("rows"), count)
+	if !m.wide() {
+		Load(Param("add"), add)
+	}
+	next, done := label("next"), label("done")
+	blocks := make([]string, p.rows+1)
+	for r := range blocks {
+		blocks[r] = label("rows")
+	}
+	nv := p.vectors
+	acc := func(i, j int) reg.VecPhysical { return m.v(i*nv + j) }
+	bv := func(j int) reg.VecPhysical { return m.v(p.rows*nv + j) }
+	// The registers above the sums and the panel hold the codes of the rows, or one
+	// row's and a scratch.
+	free := p.rows*nv + nv
+	av := func(i int) reg.VecPhysical { return m.v(free + i%(32-free)) }
+	if !m.wide() {
+		av = func(int) reg.VecPhysical { return m.v(free) }
+	}
+	scratch := func() reg.VecPhysical { return m.v(free + 1) }
+	Label(next)
+	MOVQ(a, bases[0])
+	LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, bases[1])
+	ADDQ(a, bases[1])
+	MOVQ(panel, b)
+	MOVQ(steps, k)
+	for r := 1; r < p.rows; r++ {
+		CMPQ(count, Imm(uint64(r)))
+		JEQ(LabelRef(blocks[r]))
+	}
+	for r := p.rows; r >= 1; r-- {
+		Label(blocks[r])
+		for i := range r {
+			for j := range nv {
+				VXORPS(acc(i, j).AsX(), acc(i, j).AsX(), acc(i, j).AsX())
+			}
+		}
+		loop := label("loop")
+		Label(loop)
+		for j := range nv {
+			VMOVUPS(Mem{Base: b, Disp: j * m.bytes()}, bv(j))
+		}
+		ADDQ(I32(int32(nv*m.bytes())), b)
+		for i := range r {
+			src := Mem{Base: bases[i/3]}
+			if i%3 > 0 {
+				src.Index, src.Scale = lda, uint8(i%3)
+			}
+			VPBROADCASTD(src, av(i))
+			for j := range nv {
+				if m.wide() {
+					p.step(bv(j), av(i), acc(i, j), nil)
+				} else {
+					p.step(bv(j), av(i), acc(i, j), scratch())
+				}
+			}
+		}
+		ADDQ(Imm(4), bases[0])
+		if r > 3 {
+			ADDQ(Imm(4), bases[1])
+		}
+		DECQ(k)
+		JNZ(LabelRef(loop))
+		storeSums(m, p, r, acc, bv(0), add, dst, ldt)
+		if r < p.rows {
+			JMP(LabelRef(done))
+			continue
+		}
+		for i := p.rows; i > 0; i -= 2 {
+			LEAQ(Mem{Base: a, Index: lda, Scale: uint8(min(i, 2))}, a)
+		}
+		SUBQ(Imm(uint64(p.rows)), count)
+		JNZ(LabelRef(next))
+		JMP(LabelRef(done))
+	}
+	Label(done)
+	end()
+}
+
+// exactStep multiplies any 8-bit codes: the sum of two products may not fit in 16
+// bits, so the even and the odd codes go apart. It uses three registers above t.
+func exactStep(b, a, acc, t reg.Register) {
+	odd, even := reg.Y11, reg.Y12
+	VPAND(c32("evenBytes", 0x00ff00ff), a, even)
+	VPANDN(a, even, odd)
+	_ = t
+	VPMADDUBSW(b, even, even)
+	VPMADDUBSW(b, odd, odd)
+	VPMADDWD(c32("onesW", 0x00010001), even, even)
+	VPMADDWD(c32("onesW", 0x00010001), odd, odd)
+	VPADDD(even, acc, acc)
+	VPADDD(odd, acc, acc)
+}
+
+// storeSums writes the sums of a block of r rows, or adds them to dst, and moves
+// dst on.
+func storeSums(m machine, p dotProduct, r int, acc func(i, j int) reg.VecPhysical, one reg.VecPhysical, add, dst, ldt reg.GPPhysical) {
+	each := func(more bool) {
+		for i := range r {
+			for j := range p.vectors {
+				d := Mem{Base: dst, Disp: j * m.bytes()}
+				if more {
+					VPADDD(d, acc(i, j), acc(i, j))
+				}
+				VMOVUPS(acc(i, j), d)
+			}
+			ADDQ(ldt, dst)
+		}
+	}
+	if p.words {
+		VMOVUPS(c32("onesW", 0x00010001), one)
+		for i := range r {
+			for j := range p.vectors {
+				VPMADDWD(one, acc(i, j), acc(i, j))
+			}
+		}
+	}
+	if m.wide() {
+		each(false)
+		return
+	}
+	more, out := label("add"), label("stored")
+	TESTQ(add, add)
+	JNZ(LabelRef(more))
+	each(false)
+	JMP(LabelRef(out))
+	Label(more)
+	each(true)
+	Label(out)
+}
+
+// unpack emits the unpacking of groups of 256 codes, see kernel's pack256.
+func unpack(m machine) {
+	v := m.bytes()
+	for bits := 2; bits <= 4; bits++ {
+		m.fn([]string{"unpack2", "unpack3", "unpack4"}[bits-2], "(dst, src *uint8, groups int)", "unpacks groups of 256 codes; groups is positive.")
+		dst, src, groups := integer("dst"), integer("src"), integer("groups")
+		field := bits &^ 1
+		mask := m.get(c32("field"+string(rune('0'+field)), 0x01010101*(1<<field-1)))
+		half := m.get(c32("half"+string(rune('0'+bits)), 0x01010101<<(bits-1)))
+		four := m.vec()
+		if bits == 3 {
+			VMOVUPS(c32("third", 0x04040404), four)
+		}
+		loop := label("loop")
+		Label(loop)
+		plane := 256 / 8 * field
+		var low reg.VecVirtual
+		if bits == 3 && !m.wide() {
+			low = m.vec()
+			VMOVDQU(Mem{Base: src, Disp: plane}, low)
+		}
+		for i := range 256 / v {
+			per := 8 / field
+			s, d := Mem{Base: src, Disp: i / per * v}, m.vec()
+			if shift := i % per * field; shift == 0 {
+				if m.wide() {
+					VPANDD(s, mask, d)
+				} else {
+					VPAND(s, mask, d)
+				}
+			} else {
+				VMOVUPS(s, d)
+				VPSRLW(Imm(uint64(shift)), d, d)
+				if m.wide() {
+					VPANDD(mask, d, d)
+				} else {
+					VPAND(mask, d, d)
+				}
+			}
+			if bits == 3 {
+				if m.wide() {
+					q := K()
+					KMOVQ(Mem{Base: src, Disp: plane + 8*i}, q)
+					VPADDB(four, d, q, d)
+				} else {
+					t := m.vec()
+					if i <= 2 {
+						VPSLLW(Imm(uint64(2-i)), low, t)
+					} else {
+						VPSRLW(Imm(uint64(i-2)), low, t)
+					}
+					VPAND(four, t, t)
+					VPOR(t, d, d)
+				}
+			}
+			VPSUBB(half, d, d)
+			VMOVUPS(d, Mem{Base: dst, Disp: i * v})
+		}
+		ADDQ(I32(int32(32*bits)), src)
+		ADDQ(I32(256), dst)
+		DECQ(groups)
+		JNZ(LabelRef(loop))
+		end()
+	}
+}
+
+// peak emits the ceiling that benchmarks compare with: products of registers only.
+func peak(m machine) {
+	m.fn("peak", "(steps int)", "does 24 byte dot products per step on registers; for benchmarks.")
+	n := integer("steps")
+	loop := label("loop")
+	for i := range 32 {
+		VXORPS(m.v(i).AsX(), m.v(i).AsX(), m.v(i).AsX())
+	}
+	Label(loop)
+	for i := range 24 {
+		VPDPBUSD(m.v(24+i%4), m.v(28+i%4), m.v(i))
+	}
+	DECQ(n)
+	JNZ(LabelRef(loop))
+	end()
+}
