@@ -122,8 +122,9 @@ func (c *compiler) planBackStep(index int, st step, state map[int]written, has f
 		return nil
 	}
 	for _, id := range b.out {
-		v := &p.values[id]
-		k.clear = append(k.clear, state[v.root].gaps(v.root, v.off, v.off+v.n)...)
+		if v := &p.values[id]; v.elem == ir.Float32 {
+			k.clear = append(k.clear, state[v.root].gaps(v.root, v.off, v.off+v.n)...)
+		}
 	}
 	for _, d := range b.dx {
 		v := &p.values[d.id]

@@ -21,6 +21,7 @@ type compiler struct {
 	left     map[*ir.Value]*ir.Node  // product left to the Add that reads it
 	absorbed map[*ir.Node]bool       // nodes that an earlier step has done
 	turned   map[*ir.Value]*ir.Value // matrix transposed by its readers -> the matrix
+	quants   map[*ir.Node]*fakeQuant // quantisers that have been planned
 	pinned   []int
 }
 
@@ -32,7 +33,7 @@ type compiler struct {
 func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	c := &compiler{
 		cfg: cfg, ids: map[*ir.Value]int{}, params: map[*ir.Value]int{}, taps: map[*ir.Value]bool{},
-		live: map[*ir.Node]bool{}, left: map[*ir.Value]*ir.Node{}, absorbed: map[*ir.Node]bool{}, turned: map[*ir.Value]*ir.Value{},
+		live: map[*ir.Node]bool{}, left: map[*ir.Value]*ir.Node{}, absorbed: map[*ir.Node]bool{}, turned: map[*ir.Value]*ir.Value{}, quants: map[*ir.Node]*fakeQuant{},
 		p: &Program{byIR: map[*ir.Value]int{}, inputN: map[*ir.Value]int{}, train: cfg.Train},
 	}
 	if err := c.prepare(g); err != nil {

@@ -58,6 +58,8 @@ const (
 	viewOf                     // part of another value: root, off
 	asTensor                   // another element type: an *ir.Tensor of the State
 	temporary                  // nameless float32 scratch of one step
+	asCodes                    // bytes in the State's arena: codes of a quantiser
+	ghost                      // a gradient without data: see codes.go
 )
 
 // value is what the plan knows about one tensor.

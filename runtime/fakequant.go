@@ -19,6 +19,11 @@ type fakeQuant struct {
 	inner             int
 	qn, qp            float32
 	node              *ir.Node
+
+	u8, s8, weight int    // codes that integer products read; -1: none
+	flat           int    // scratch of a weight
+	columns        int    // of a weight
+	fixed          []int8 // codes of a weight that cannot change
 }
 
 func buildFakeQuant(c *compiler, n *ir.Node) (bool, error) {
@@ -36,12 +41,27 @@ func buildFakeQuant(c *compiler, n *ir.Node) (bool, error) {
 		return false, n.Errorf("the scale has shape %v for an input of shape %v: want %d values", c.shape(n.Inputs[1]), in, s.groups)
 	}
 	s.qn, s.qp = quantRange(n.Attrs.Int("bits", 8), n.Attrs.Int("signed", 0) != 0)
-	return true, c.addFakeQuant(n, s, c.value(x), c.value(n.Inputs[1]), c.value(n.Input(2)))
+	c.quants[n] = s
+	r := c.codeReaders(n.Out())
+	if r.weight {
+		s.columns = in[len(in)-1]
+	}
+	if (r == codeReaders{weight: true}) && c.fixed(x) != nil && c.fixed(n.Inputs[1]) != nil {
+		s.x, s.scale, s.zero, s.zr, s.y, s.weight = c.value(x), c.value(n.Inputs[1]), -1, -1, c.value(n.Out()), -1
+		c.p.values[s.y].kind = ghost
+		return true, c.fixedWeight(s, n)
+	}
+	if err := c.addFakeQuant(n, s, c.value(x), c.value(n.Inputs[1]), c.value(n.Input(2))); err != nil {
+		return true, err
+	}
+	c.addCodes(s, r)
+	return true, nil
 }
 
 // addFakeQuant completes and emits a quantiser whose layout and range are set.
 func (c *compiler) addFakeQuant(n *ir.Node, s *fakeQuant, x, scale, zero int) error {
 	s.x, s.scale, s.zero, s.y = x, scale, zero, c.value(n.Out())
+	s.u8, s.s8, s.weight = -1, -1, -1
 	s.in, s.out, s.keep = []int{x, scale}, []int{s.y}, []int{x, scale}
 	s.dxg.id, s.dsg.id, s.dzg.id = x, scale, zero
 	s.dx = []*grad{&s.dxg, &s.dsg}
@@ -64,20 +84,41 @@ func quantRange(bits int, signed bool) (qn, qp float32) {
 	return 0, float32(int(1)<<bits - 1)
 }
 
-func (s *fakeQuant) forward(st *State) error {
-	x, y, scale := st.v[s.x], st.v[s.y], st.v[s.scale]
+func (s *fakeQuant) checkScale(scale []float32) error {
 	for i, a := range scale {
 		if !(a > 0) || math.IsInf(float64(a), 1) {
 			return s.node.Errorf("scale %d is %v: the quantiser is not calibrated", i, a)
 		}
 	}
+	return nil
+}
+
+func (s *fakeQuant) forward(st *State) error {
+	x, y, scale := st.v[s.x], st.v[s.y], st.v[s.scale]
+	if err := s.checkScale(scale); err != nil {
+		return err
+	}
 	zr := opt(st.v, s.zr)
 	for i := range zr {
 		zr[i] = float32(math.RoundToEven(float64(st.v[s.zero][i])))
 	}
+	if s.u8 >= 0 || s.s8 >= 0 {
+		s.encode(st)
+	}
+	if s.weight >= 0 {
+		s.encodeWeight(st)
+	}
+	if y != nil {
+		s.floats(y, x, scale, zr)
+	}
+	return nil
+}
+
+// floats writes the values on the grid.
+func (s *fakeQuant) floats(y, x, scale, zr []float32) {
 	if s.inner == 1 && s.groups > 1 {
 		kernel.FakeQuantCols(y, x, scale, zr, s.qn, s.qp, s.outer, s.groups)
-		return nil
+		return
 	}
 	for i := range s.outer * s.groups {
 		g := i % s.groups
@@ -87,7 +128,6 @@ func (s *fakeQuant) forward(st *State) error {
 		}
 		kernel.FakeQuant(y[i*s.inner:][:s.inner], x[i*s.inner:], scale[g], z, s.qn, s.qp)
 	}
-	return nil
 }
 
 func (s *fakeQuant) backward(st *State) {

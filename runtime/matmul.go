@@ -137,6 +137,10 @@ func (c *compiler) addMatMul(n *ir.Node, out *ir.Value, p product) (bool, error)
 	if !isFloat(p.a) || !isFloat(p.b) {
 		return false, nil
 	}
+	if k := c.integerProduct(n); k != nil {
+		c.addIntegerMatMul(n, out, k, p)
+		return true, nil
+	}
 	unturn := func(v *ir.Value, t *bool) *ir.Value {
 		if x := c.turned[v]; x != nil {
 			*t = !*t

@@ -124,12 +124,23 @@ func (c *compiler) planMemory() {
 		if v.root != i {
 			continue
 		}
-		if (v.kind == inArena || v.kind == temporary) && v.end >= v.start && v.n > 0 {
-			bufs = append(bufs, buffer{v.n, v.start, v.end, &v.at})
+		if v.inMemory() && v.end >= v.start && v.n > 0 {
+			bufs = append(bufs, buffer{v.floats(), v.start, v.end, &v.at})
 		}
 		if v.grad && v.gstart >= 0 && v.param < 0 && v.n > 0 {
 			bufs = append(bufs, buffer{v.n, v.gstart, v.gend, &v.gpos})
 		}
 	}
 	p.floats = pack(bufs)
+}
+
+// inMemory reports whether the data of a root lie in the arena.
+func (v *value) inMemory() bool { return v.kind == inArena || v.kind == temporary || v.kind == asCodes }
+
+// floats is the length of a value in the arena; four codes take one float.
+func (v *value) floats() int {
+	if v.kind == asCodes {
+		return (v.n + 3) / 4
+	}
+	return v.n
 }

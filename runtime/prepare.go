@@ -208,6 +208,9 @@ func (c *compiler) known(n *ir.Node) ([]*ir.Tensor, error) {
 	if n.Is("Shape") || n.Is("Size") {
 		return dimsOf(n), nil
 	}
+	if n.IsOwn("FakeQuant") && c.codedWeight(n) {
+		return nil, nil
+	}
 	in := make([]*ir.Tensor, len(n.Inputs))
 	for i, v := range n.Inputs {
 		if v == nil {
@@ -330,4 +333,15 @@ func (c *compiler) retap(o, w *ir.Value) {
 			c.of[v] = w
 		}
 	}
+}
+
+// codedWeight reports whether a quantiser of a constant is read by a product
+// that runs on codes, which would be lost in a folded constant.
+func (c *compiler) codedWeight(n *ir.Node) bool {
+	for _, u := range n.Out().Uses() {
+		if c.integerProduct(u.Node) != nil {
+			return true
+		}
+	}
+	return false
 }

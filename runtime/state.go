@@ -44,9 +44,9 @@ func (p *Program) NewState() *State {
 		case constant:
 			s.t[i] = x.tens
 			s.v[i] = x.tens.F32()
-		case inArena, temporary:
-			if x.start <= x.end {
-				s.v[i] = arena[x.at : x.at+x.n : x.at+x.n]
+		case inArena, temporary, asCodes:
+			if n := x.floats(); x.start <= x.end {
+				s.v[i] = arena[x.at : x.at+n : x.at+n]
 			}
 		}
 		if x.grad && x.root == i && x.gstart >= 0 && x.param < 0 {
@@ -56,17 +56,25 @@ func (p *Program) NewState() *State {
 	for i := range p.values {
 		x := &p.values[i]
 		if x.kind == viewOf {
-			s.v[i] = s.v[x.root][x.off : x.off+x.n]
+			if d := s.v[x.root]; d != nil {
+				s.v[i] = d[x.off : x.off+x.n]
+			}
 			if g := s.g[x.root]; g != nil {
 				s.g[i] = g[x.off : x.off+x.n]
 			}
 		}
-		if s.t[i] == nil && x.elem == ir.Float32 && x.kind != temporary {
+		if s.t[i] == nil && x.elem == ir.Float32 && x.kind != temporary && s.v[i] != nil {
 			s.t[i], _ = ir.Wrap(ir.Float32, x.shape, s.v[i])
 		}
 	}
 	return s
 }
+
+// u is a value of unsigned codes.
+func (s *State) u(id int) []uint8 { return kernel.AsUnsigned(s.v[id])[:s.p.values[id].n] }
+
+// s is a value of signed codes.
+func (s *State) s(id int) []int8 { return kernel.AsSigned(s.v[id])[:s.p.values[id].n] }
 
 // Program gives the program that the state runs.
 func (s *State) Program() *Program { return s.p }
