@@ -77,7 +77,7 @@ func sameBits(t *testing.T, g *ir.Graph, bits int, irm string) {
 	plan.IRM = irm
 	_, err = d.Run(g, passes.Quantize(plan))
 	must(err)
-	n := 6
+	n := 3
 	if d := g.Inputs[0].Type.Shape[0]; d.Known() {
 		n = int(d.Size)
 	}

@@ -13,31 +13,23 @@ import (
 type Options struct {
 	Write onnxio.WriteOptions
 
-	// Student computes the reference answers; nil skips the comparison.
+	// Student computes the reference answers, which the file must give bit for
+	// bit; nil skips the comparison.
 	Student *ir.Graph
 	// Samples are inputs of the student and the file, each a whole batch.
 	Samples []map[string]*ir.Tensor
-	// Agreement is the least share of samples whose arg-max must be that of the
-	// student; 0 asks for none. The student multiplies in float, the file in
-	// integers; a value that sits on a rounding tie may then fall to the other
-	// side, and a deep network of few bits carries that on to its answer. What
-	// the file is held to without it: its weights are the student's codes, and
-	// it answers bit for bit as the graph that was written.
-	Agreement float64
-	Threads   int
+	Threads int
 	// Force keeps the file although it does not match.
 	Force bool
 }
 
 // Result is what Write measured.
 type Result struct {
-	Path      string  `json:"path"`
-	Bytes     int64   `json:"bytes"`
-	Samples   int     `json:"samples"`   // rows compared
-	Layers    int     `json:"layers"`    // layers whose codes and scales were compared
-	Agreement float64 `json:"agreement"` // share of rows whose arg-max is the student's
-	MaxDiff   float64 `json:"max_diff"`  // largest difference of an output value from the student's
-	Median    float64 `json:"median_diff"`
+	Path    string  `json:"path"`
+	Bytes   int64   `json:"bytes"`
+	Samples int     `json:"samples"`  // rows compared
+	Layers  int     `json:"layers"`   // layers whose codes and scales were compared
+	MaxDiff float64 `json:"max_diff"` // largest difference of an output value from the student's
 }
 
 // ErrMismatch says that the written file does not reproduce the student.

@@ -65,11 +65,11 @@ func TestWriteReadsBackAndRuns(t *testing.T) {
 			t.Error("Packed changed the student")
 		}
 		path := filepath.Join(t.TempDir(), "m.onnx")
-		res, err := Write(context.Background(), path, g, Options{Student: s, Samples: samples(40), Agreement: 1})
+		res, err := Write(context.Background(), path, g, Options{Student: s, Samples: samples(40)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.MaxDiff > 1e-5 || res.Samples != 40 {
+		if res.MaxDiff != 0 || res.Samples != 40 {
 			t.Errorf("w%s: largest difference %g on %d rows", bits, res.MaxDiff, res.Samples)
 		}
 		first, err := os.ReadFile(path)
@@ -104,7 +104,7 @@ func TestWriteWithholdsAMismatch(t *testing.T) {
 	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Student: s, Samples: samples(40), Agreement: 1}
+	o := Options{Student: s, Samples: samples(40)}
 	if _, err := Write(context.Background(), path, g, o); !errors.Is(err, ErrMismatch) {
 		t.Fatalf("got %v, want ErrMismatch", err)
 	}
@@ -150,7 +150,6 @@ func TestWriteExternalData(t *testing.T) {
 		s.Value("w2").Const.F32()[i] = -w
 	}
 	other := filepath.Join(t.TempDir(), "m.onnx")
-	o.Agreement = 1
 	if _, err := Write(context.Background(), other, g, o); !errors.Is(err, ErrMismatch) {
 		t.Fatalf("got %v, want ErrMismatch", err)
 	}

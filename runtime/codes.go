@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"slices"
+
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
 )
@@ -55,7 +57,7 @@ type codeProduct struct {
 // integerProduct recognises the products that passes.LowerPacked packs; nil for
 // all other nodes.
 func (c *compiler) integerProduct(n *ir.Node) *codeProduct {
-	if !n.Is("MatMul") {
+	if !n.Is("MatMul") || c.cfg.floatProducts {
 		return nil
 	}
 	p := &codeProduct{a: codeSource(n.Inputs[0]), b: codeSource(n.Inputs[1])}
@@ -83,7 +85,7 @@ func (c *compiler) integerProduct(n *ir.Node) *codeProduct {
 // values for products alone, which read the codes as they lie.
 func (c *compiler) turnsCodes(t *ir.Node) bool {
 	q := codeSource(t.Inputs[0])
-	if q == nil || c.kept(t.Out()) || !c.scaleByMatrix(q) {
+	if c.cfg.floatProducts || q == nil || c.kept(t.Out()) || !c.scaleByMatrix(q) {
 		return false
 	}
 	perm := t.Attrs.Ints("perm")
@@ -209,4 +211,49 @@ func (c *compiler) fixedWeight(s *fakeQuant, n *ir.Node) error {
 	s.fixed = make([]int8, len(w))
 	s.encodeTurned(s.fixed, make([]float32, len(w)), w, scale)
 	return nil
+}
+
+// quantiseTurned moves quantisers behind a Transpose that products alone read
+// and that they cannot read through: rounding commutes with moving.
+func (c *compiler) quantiseTurned() {
+	tapped := func(v *ir.Value) bool {
+		for _, t := range c.cfg.Taps {
+			if c.of[t] == v {
+				return true
+			}
+		}
+		return c.g.IsOutput(v)
+	}
+	for t := range c.g.Nodes() {
+		if !t.Is("Transpose") || t.Inputs[0] == nil || len(t.Inputs[0].Uses()) != 1 || c.turnsCodes(t) {
+			continue
+		}
+		q := codeSource(t.Inputs[0])
+		perm := t.Attrs.Ints("perm")
+		if q == nil || len(perm) == 0 || tapped(q.Out()) || tapped(t.Out()) {
+			continue
+		}
+		products := len(t.Out().Uses()) > 0
+		for _, u := range t.Out().Uses() {
+			products = products && u.Node.Is("MatMul")
+		}
+		if !products {
+			continue
+		}
+		moved := c.g.InsertBefore(t, "", "Transpose", t.Attrs.Clone(), []*ir.Value{q.Inputs[0]}, t.Out().Name+"/moved")
+		moved.Name, moved.Origin = t.Name, t.Origin
+		moved.Out().Type = t.Out().Type
+		attrs := q.Attrs.Clone()
+		if attrs.Has("axis") {
+			attrs["axis"] = int64(slices.Index(perm, wrapAxis(attrs.Int("axis", 0), len(perm))))
+		}
+		in := slices.Clone(q.Inputs)
+		in[0] = moved.Out()
+		coded := c.g.InsertBefore(t, ir.Domain, "FakeQuant", attrs, in, t.Out().Name+"/coded")
+		coded.Name, coded.Origin = q.Name, q.Origin
+		coded.Out().Type = t.Out().Type
+		c.g.ReplaceUses(t.Out(), coded.Out())
+		c.g.Remove(t)
+		c.g.Remove(q)
+	}
 }

@@ -29,6 +29,8 @@ type Config struct {
 	// Taps are values other than the graph outputs that State.Value can read
 	// after Forward.
 	Taps []*ir.Value
+
+	floatProducts bool // quantised products multiply in float: a reference for tests
 }
 
 // Program is a graph compiled at fixed shapes: a list of steps and one memory

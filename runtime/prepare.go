@@ -48,6 +48,7 @@ func (c *compiler) prepare(g *ir.Graph) error {
 	if err := c.settle(); err != nil {
 		return err
 	}
+	c.quantiseTurned()
 	for n := range c.g.Nodes() {
 		for _, o := range n.Outputs {
 			if o == nil {

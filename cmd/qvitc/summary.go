@@ -60,8 +60,12 @@ func (j *job) summary() error {
 	fmt.Fprintf(w, "agreement  %.2f %% of %d images get the class the float model gives them\n", 100*out.Agreement, out.Images)
 	fmt.Fprintf(w, "layers     %s\n", j.layerLine())
 	fmt.Fprintf(w, "float      %s\n", j.floatLine())
-	fmt.Fprintf(w, "verified   read back: %d layers hold the student's codes; %.1f %% of %d answers are the student's, largest logit difference %.2g\n",
-		j.written.Layers, 100*j.written.Agreement, j.written.Samples, j.written.MaxDiff)
+	equal := "are"
+	if j.written.MaxDiff != 0 { // written with --force
+		equal = "are NOT"
+	}
+	fmt.Fprintf(w, "verified   read back: %d layers hold the student's codes; the logits of %d images %s the student's, bit for bit\n",
+		j.written.Layers, j.written.Samples, equal)
 	fmt.Fprintf(w, "written    %s  (%s)\n", j.o.out, round(elapsed))
 	fmt.Fprintf(w, "next       %s\n", shellLine("qvitc", "eval", j.o.out, "--data", j.o.data.path, "--baseline", j.path))
 	return nil
