@@ -88,7 +88,7 @@ const exitHelp = `Exit codes of every command:
     1  internal error: a bug in qvitc
     2  usage: a flag, an argument or a recipe is wrong
     3  the model is unreadable or invalid
-    4  the model is valid but not supported (the operators are listed)
+    4  the model is valid but not supported (the operators are listed), or doctor found hazards in it
     5  the accuracy gate was missed; the file is still written
     6  the written file does not give the student's answers; it is withheld
     7  reading data, writing a file, or memory

@@ -46,6 +46,7 @@ the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
 		a.newCmd,
 		a.inspectCmd,
 		a.checkCmd,
+		a.doctorCmd,
 		a.compressCmd,
 		a.evalCmd,
 		a.runCmd,

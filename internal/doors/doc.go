@@ -23,6 +23,7 @@ var Allowed = map[string][]string{
 	"dataset":         {},
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
 	"export":          {"ir", "passes", "onnxio", "runtime"},
+	"doctor":          {"ir", "onnxio", "onnxio/onnxpb", "internal/kernel"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
 	"bench":           {},
