@@ -16,7 +16,7 @@ var avx512 = set{
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
-	form: lowBitVNNI, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	form: lowBitVNNI, dequant: dequantAVX512, dequantAdd: dequantAddAVX512, dequantQuantize: dequantQuantizeAVX512, dequantGelu: dequantGeluAVX512,
 	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
@@ -30,7 +30,7 @@ var avx2 = set{
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
-	form: lowBitAVX2, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	form: lowBitAVX2, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluArithmetic,
 	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 

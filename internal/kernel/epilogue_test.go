@@ -89,6 +89,9 @@ func TestEpilogues(t *testing.T) {
 			var w Workspace
 			for cols := 1; cols <= PanelWidth; cols++ {
 				m := 1 + cols%7
+				if cols%16 == 0 {
+					m = 63 + cols
+				}
 				nils := cols % 8
 				ldt, ldd, col := 64+cols%3, cols+cols%5, cols%4
 				tile, f := sums(r, m, cols, ldt, nils)

@@ -1,0 +1,41 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// BenchmarkEpilogue runs each epilogue on a tile in the first-level cache, and the row
+// kernels on rows of DeiT-S, in elements per nanosecond.
+func BenchmarkEpilogue(b *testing.B) {
+	const m, n = TileRows, PanelWidth
+	r := rand.New(rand.NewPCG(1, 1))
+	tile, f := sums(r, m, n, n, 4)
+	t, _ := tileOf(tile, n, m, n, f, 0)
+	d, res, u := make([]float32, m*n), make([]float32, m*n), make([]uint8, m*n)
+	cols := grids(r, n)[5]
+	g := &Grid{Alpha: 0.2, Zp: 1, Qp: 15}
+	var w Workspace
+	x, gamma, beta, codes := randoms(r, 197*384, 1), randoms(r, 384, 1), randoms(r, 384, 1), make([]uint8, 197*384)
+	logits := make([]int32, 197*197)
+	for i := range logits {
+		logits[i] = int32(r.IntN(2000))
+	}
+	for _, s := range sets() {
+		run := func(name string, size int, f func()) {
+			b.Run(s.name+"/"+name, func(b *testing.B) { gops(b, size, f) })
+		}
+		table := newGeluTable(s, *g)
+		run("dequant", m*n, func() { s.dequant(t, d, n) })
+		run("dequantAdd", m*n, func() { s.dequantAdd(t, d, n, res, n) })
+		run("dequantQuantize", m*n, func() { s.dequantQuantize(t, u, n, g, 0) })
+		run("dequantQuantizeCols", m*n, func() { s.dequantQuantize(t, u, n, cols, 0) })
+		run("dequantGelu", m*n, func() { s.dequantGelu(&w, t, u, n, table) })
+		run("dequantGeluArithmetic", m*n, func() { dequantGeluArithmetic(&w, t, u, n, table) })
+		run("layerNormQuantize", len(x), func() { s.layerNormQuantize(s, &w, codes, 384, x, 384, gamma, beta, 197, 384, 1e-6, g) })
+		run("softmaxQuantize", len(logits), func() {
+			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, &Logits{Factor: 0.01}, &Grid{Alpha: 0.01, Qp: 15})
+		})
+		run("geluTable", 1, func() { newGeluTable(s, *g) })
+	}
+}
