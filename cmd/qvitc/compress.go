@@ -38,20 +38,28 @@ func (a *app) compressCmd() *cobra.Command {
 		Short: "Quantise a vision transformer and write a packed low-bit ONNX file",
 		Long: `compress calibrates the model on images, fine-tunes it at low bits with
 distillation from the original, and writes packed ONNX that runs in qvitc and in
-unmodified ONNX Runtime. Labels are optional. The model file is not changed.`,
+unmodified ONNX Runtime. Labels are optional. The model file is not changed.
+
+Without --data the model is calibrated on synthetic images: size and speed are
+those of the real thing, accuracy is not, and nothing is known about it.`,
 		Example: "  qvitc compress deit.onnx --data imgs/ -b w4a4 -o deit.w4a4.onnx\n" +
 			"  qvitc compress deit.onnx --data imgs/ -b 2 --epochs 10 --checkpoint run.ckpt",
 		Args: oneModel,
-		RunE: func(c *cobra.Command, args []string) error { return a.compress(c.Context(), args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.data.path == "" && !c.Flags().Changed("samples") {
+				o.samples = syntheticImages
+			}
+			return a.compress(c.Context(), args[0], o)
+		},
 	}
 	f := c.Flags()
 	f.StringVarP(&o.bits, "bits", "b", "w4a4", "widths: "+strings.Join(bitNames, ", "))
-	f.StringVar(&o.method, "method", "qat", "qat (calibrate, then fine-tune) or ptq (calibrate only)")
+	f.StringVar(&o.method, "method", "auto", "qat (calibrate, then fine-tune), ptq (calibrate only) or auto: qat with --data, ptq without")
 	f.StringVarP(&o.out, "output", "o", "", "output file (default MODEL.BITS.onnx)")
 	f.StringVar(&o.teacher, "teacher", "", "another float model to distil from (default: the model itself)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "keep these layers float: globs on names, role:fc2, op:Conv (repeatable)")
 	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm or off")
-	f.IntVar(&o.samples, "samples", 256, "calibration images")
+	f.IntVar(&o.samples, "samples", 256, "calibration images (32 without --data)")
 	f.StringVar(&o.calib, "calib", "mse", "calibration: mse, minmax, percentile, entropy or lsq")
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "exit with code 5 when top-1 falls by more than this many points (0: no gate)")
 	f.BoolVar(&o.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
@@ -91,6 +99,9 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 	if j.bits, err = parseBits(o.bits); err != nil {
 		return nil, err
 	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	if o.out == "" {
 		o.out = strings.TrimSuffix(path, ".onnx") + "." + j.bits.String() + ".onnx"
 	}
@@ -98,9 +109,6 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 		return nil, err
 	}
 	if err := o.passes.check(j.clean, passes.Quantize(o.plan(j.bits)), passes.Lower); err != nil {
-		return nil, err
-	}
-	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if err := checkOutput(o.out, path, o.teacher); err != nil {
@@ -117,9 +125,21 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 // check refuses values that no model and no data could make right.
 func (o *compressFlags) check() error {
 	switch o.method {
+	case "auto":
+		o.method = "qat"
+		if o.data.path == "" {
+			o.method = "ptq"
+		}
 	case "qat", "ptq":
 	default:
-		return failf(exitUsage, "use qat or ptq", "method %q is not known", o.method)
+		return failf(exitUsage, "use qat, ptq or auto", "method %q is not known", o.method)
+	}
+	if o.data.path == "" {
+		if err := o.checkNoData(); err != nil {
+			return err
+		}
+	} else if err := o.data.check(); err != nil {
+		return err
 	}
 	if o.samples < 1 {
 		return failf(exitUsage, "", "--samples %d: want at least 1", o.samples)
@@ -129,9 +149,6 @@ func (o *compressFlags) check() error {
 	}
 	if _, err := quantize.ParseMethod(o.calib); err != nil {
 		return fail(exitUsage, err)
-	}
-	if err := o.data.check(); err != nil {
-		return err
 	}
 	return o.train.check()
 }

@@ -52,11 +52,17 @@ func (p *prepFlags) add(c *cobra.Command) {
 	f.Float64SliceVar(&p.std, "std", nil, "deviation of each channel, for values in 0..1")
 }
 
+// given reports whether a flag says how to preprocess.
+func (p *prepFlags) given() bool {
+	return p.text != "" || p.resize != 0 || p.crop != 0 || p.mean != nil || p.std != nil
+}
+
 // images is an opened data set with its preprocessing.
 type images struct {
 	set   *dataset.Set
 	prep  dataset.Preprocess
 	shape dataset.Shape
+	told  bool // the flags or the model's file say how to preprocess
 }
 
 // open opens the data set for a model. Preprocessing is what the flags say,

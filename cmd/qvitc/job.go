@@ -101,7 +101,12 @@ func (j *job) otherTeacher() (*ir.Graph, error) {
 func (j *job) open(ctx context.Context) error {
 	a, o := j.app, j.o
 	var err error
-	if j.images, err = o.data.open(ctx, j.model); err != nil {
+	if o.data.path == "" {
+		j.images, err = o.synthetic(j.model)
+	} else {
+		j.images, err = o.data.open(ctx, j.model)
+	}
+	if err != nil {
 		return err
 	}
 	if j.trainSet, err = j.images.split(dataset.Train, j.classes); err != nil {
@@ -124,7 +129,9 @@ func (j *job) open(ctx context.Context) error {
 	}
 	a.note("%s: %s, %d blocks, %d parameters; %s: %d images to train on, %d to measure on",
 		j.path, j.arch.Name, j.arch.Blocks, j.arch.Params, j.images.set.Path, j.trainSet.Len(), j.evalSet.Len())
-	a.note("preprocessing: %s (%s)", j.images.prep, j.images.prep.Source)
+	if !j.synthetic() {
+		a.note("preprocessing: %s (%s)", j.images.prep, j.images.prep.Source)
+	}
 	for _, n := range slices.Concat(j.model.notes, j.images.set.Notes) {
 		a.note("note: %s", n)
 	}

@@ -79,8 +79,11 @@ func (j *job) meta(g *ir.Graph) error {
 	}
 	maps.Copy(g.Meta, map[string]string{
 		"qvitc.version": toolVersion(), "qvitc.recipe": string(recipe), "qvitc.layers": string(layers),
-		"qvitc.preprocess": j.images.prep.String(), "qvitc.teacher": j.model.sha, "qvitc.data": j.dataDigest(),
+		"qvitc.teacher": j.model.sha, "qvitc.data": j.dataDigest(),
 	})
+	if !j.synthetic() || j.images.told {
+		g.Meta["qvitc.preprocess"] = j.images.prep.String()
+	}
 	return nil
 }
 
@@ -90,6 +93,9 @@ func (j *job) recipe() map[string]string {
 	r := map[string]string{
 		"bits": j.bits.String(), "method": j.o.method, "irm": j.o.irm, "calib": j.o.calib,
 		"samples": strconv.Itoa(j.o.samples), "seed": strconv.FormatUint(t.seed, 10),
+	}
+	if j.synthetic() {
+		r["data"] = "synthetic"
 	}
 	if len(j.o.exclude) > 0 {
 		r["exclude"] = strings.Join(j.o.exclude, " ")

@@ -26,6 +26,7 @@ type outcome struct {
 	Seconds     float64  `json:"seconds"`
 	Seed        uint64   `json:"seed"`
 	Float       []string `json:"float_layers"`
+	Synthetic   bool     `json:"synthetic"` // calibrated without data: nothing is known about accuracy
 }
 
 // summary prints about ten lines, or the JSON object.
@@ -35,7 +36,7 @@ func (j *job) summary() error {
 		Model: j.path, Output: j.o.out, Bits: j.bits.String(), Method: j.o.method, BytesIn: j.model.bytes, BytesOut: j.written.Bytes,
 		Images: j.studentEval.Images, Labelled: j.evalSet.Labelled(), Top1Teacher: j.teacherEval.Top1, Top1Student: j.studentEval.Top1,
 		Agreement: j.agreement, VerifyDiff: j.written.MaxDiff, Verified: j.written.Samples, Seconds: elapsed.Seconds(), Seed: j.o.train.seed,
-		Float: j.floatLayers(),
+		Float: j.floatLayers(), Synthetic: j.synthetic(),
 	}
 	if j.trained != nil {
 		out.Steps, out.ImagesPerS = j.trained.Steps, j.trained.ImagesPerSec
@@ -50,14 +51,16 @@ func (j *job) summary() error {
 	fmt.Fprintf(w, "model      %s  %s, %d blocks\n", j.path, j.arch.Name, j.arch.Blocks)
 	fmt.Fprintf(w, "bits       %s, first and last layer 8; irm %s; %s\n", j.bits, j.o.irm, j.how())
 	fmt.Fprintf(w, "size       %s -> %s  (%.1f %%, %s)\n", bytesText(out.BytesIn), bytesText(out.BytesOut), 100*float64(out.BytesOut)/float64(out.BytesIn), ratio(out.BytesIn, out.BytesOut))
-	if out.Labelled {
+	if j.synthetic() {
+		fmt.Fprintf(w, "accuracy   UNVERIFIED: calibrated without data; --data DIR makes a model to be used\n")
+	} else if out.Labelled {
 		half := 100 * 1.96 * math.Sqrt(out.Top1Student*(1-out.Top1Student)/float64(max(1, out.Images)))
 		fmt.Fprintf(w, "top-1      float %.2f %%, %s %.2f %% (%+.2f; 95 %% interval ±%.2f) on %d images not trained on\n",
 			100*out.Top1Teacher, j.bits, 100*out.Top1Student, 100*(out.Top1Student-out.Top1Teacher), half, out.Images)
 	} else {
 		fmt.Fprintf(w, "top-1      no labels: see agreement\n")
 	}
-	fmt.Fprintf(w, "agreement  %.2f %% of %d images get the class the float model gives them\n", 100*out.Agreement, out.Images)
+	fmt.Fprintf(w, "agreement  %.2f %% of %d %simages get the class the float model gives them\n", 100*out.Agreement, out.Images, map[bool]string{true: "synthetic "}[j.synthetic()])
 	fmt.Fprintf(w, "layers     %s\n", j.layerLine())
 	fmt.Fprintf(w, "float      %s\n", j.floatLine())
 	equal := "are"
@@ -67,6 +70,10 @@ func (j *job) summary() error {
 	fmt.Fprintf(w, "verified   read back: %d layers hold the student's codes; the logits of %d images %s the student's, bit for bit\n",
 		j.written.Layers, j.written.Samples, equal)
 	fmt.Fprintf(w, "written    %s  (%s)\n", j.o.out, round(elapsed))
+	if j.synthetic() {
+		fmt.Fprintf(w, "next       %s\n", shellLine("qvitc", "bench", j.o.out))
+		return nil
+	}
 	fmt.Fprintf(w, "next       %s\n", shellLine("qvitc", "eval", j.o.out, "--data", j.o.data.path, "--baseline", j.path))
 	return nil
 }
@@ -82,7 +89,7 @@ func ratio(in, out int64) string {
 
 func (j *job) how() string {
 	if j.trained == nil {
-		return fmt.Sprintf("calibrated on %d images, not trained", j.calibration.Images)
+		return fmt.Sprintf("calibrated on %d %simages, not trained", j.calibration.Images, map[bool]string{true: "synthetic "}[j.synthetic()])
 	}
 	return fmt.Sprintf("%d steps of %d images, %.0f images/s", j.trained.Steps, j.o.train.batch, j.trained.ImagesPerSec)
 }
