@@ -28,6 +28,7 @@ func Packed(student *ir.Graph) (*ir.Graph, error) {
 	if err := attachFunctions(g); err != nil {
 		return nil, err
 	}
+	nameNodes(g)
 	return g, g.Check()
 }
 
@@ -79,8 +80,8 @@ func completeLinear(g *ir.Graph, n *ir.Node, w int) error {
 	return nil
 }
 
-// LayerBits lists the packed layers of g by node name, as "w4a4", with the
-// bytes their codes take.
+// LayerBits lists the products of g by node name: packed layers as "w4a4", layers
+// that stay float as "f32", with the bytes that codes or weights take.
 func LayerBits(g *ir.Graph) []Layer {
 	var out []Layer
 	for n := range g.Nodes() {
@@ -95,12 +96,14 @@ func LayerBits(g *ir.Graph) []Layer {
 			if codes.IsConst() {
 				out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: "w8a8", Bytes: codes.Const.Len()})
 			}
+		case (n.Is("MatMul") || n.Is("Gemm") || n.Is("Conv")) && n.Input(1).IsConst() && n.Input(1).Type.Rank() >= 2:
+			out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: "f32", Bytes: 4 * n.Input(1).Const.Len()})
 		}
 	}
 	return out
 }
 
-// Layer is one low-bit product of an exported graph.
+// Layer is one product of an exported graph.
 type Layer struct {
 	Name  string `json:"name"`
 	Role  string `json:"role,omitempty"`
