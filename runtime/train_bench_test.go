@@ -2,7 +2,6 @@ package runtime_test
 
 import (
 	"slices"
-	"sort"
 	"testing"
 	"time"
 
@@ -139,26 +138,5 @@ func BenchmarkTrainStep(b *testing.B) {
 	for range rounds {
 		step()
 	}
-	type entry struct{ f, b int64 }
-	byOp := map[string]*entry{}
-	var total int64
-	for _, st := range s.Profile() {
-		e := byOp[st.Op]
-		if e == nil {
-			e = &entry{}
-			byOp[st.Op] = e
-		}
-		e.f += st.Nanos - st.Backward
-		e.b += st.Backward
-		total += st.Nanos
-	}
-	var names []string
-	for n := range byOp {
-		names = append(names, n)
-	}
-	sort.Slice(names, func(i, j int) bool { return byOp[names[i]].f+byOp[names[i]].b > byOp[names[j]].f+byOp[names[j]].b })
-	for _, n := range names {
-		b.Logf("%-20s forward %6.2f ms  backward %6.2f ms", n, float64(byOp[n].f)/rounds/1e6, float64(byOp[n].b)/rounds/1e6)
-	}
-	b.Logf("sum %.2f ms", float64(total)/rounds/1e6)
+	logProfile(b, s.Profile(), rounds)
 }
