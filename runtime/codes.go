@@ -142,7 +142,11 @@ func (c *compiler) code(b *base, n int) int {
 func (c *compiler) addCodes(s *fakeQuant, r codeReaders) {
 	n := s.outer * s.groups * s.inner
 	if r.unsigned {
-		s.u8 = c.code(&s.base, n)
+		// Rows are padded to whole words, as kernel.Tile reads them.
+		in := c.shape(s.node.Inputs[0])
+		s.cols = max(1, in[len(in)-1])
+		s.ld = (s.cols + 3) &^ 3
+		s.u8 = c.code(&s.base, n/s.cols*s.ld)
 	}
 	if r.signed {
 		s.s8 = c.code(&s.base, n)
@@ -180,10 +184,23 @@ func (s *fakeQuant) encode(st *State) {
 		g := i % s.groups
 		at := i * s.inner
 		if s.u8 >= 0 {
-			kernel.QuantizeU8(st.u(s.u8)[at:][:s.inner], x[at:], scale[g], s.unsignedZero(st, g), 0, s.qp-s.qn, 0)
+			s.encodeRows(st.u(s.u8)[at/s.cols*s.ld:], x[at:][:s.inner], scale[g], s.unsignedZero(st, g))
 		}
 		if s.s8 >= 0 {
 			kernel.QuantizeS8(st.s(s.s8)[at:][:s.inner], x[at:], scale[g], s.signedZero(st, g), -s.half(), s.half()-1)
+		}
+	}
+}
+
+func (s *fakeQuant) encodeRows(dst []uint8, x []float32, scale, zero float32) {
+	cols := s.cols
+	if s.ld == cols {
+		cols = len(x)
+	}
+	for len(x) > 0 {
+		kernel.QuantizeU8(dst[:cols], x, scale, zero, 0, s.qp-s.qn, 0)
+		if x = x[cols:]; len(x) > 0 {
+			dst = dst[s.ld:]
 		}
 	}
 }
@@ -200,6 +217,19 @@ func (s *fakeQuant) encodeTurned(codes []int8, flat, w, scale []float32) {
 	for j := range n {
 		kernel.QuantizeS8(codes[j*k:][:k], flat[j*k:], scale[j%len(scale)], 0, s.qn, s.qp)
 	}
+}
+
+// operandShape is what products must agree on to pack into the same memory.
+type operandShape struct{ bits, abits, n, k int }
+
+// operand gives the place in State.operands of a right-hand side.
+func (c *compiler) operand(o operandShape) int {
+	i := slices.Index(c.p.operands, o)
+	if i < 0 {
+		i = len(c.p.operands)
+		c.p.operands = append(c.p.operands, o)
+	}
+	return i
 }
 
 // fixedWeight quantises a weight that no parameter can change, once.

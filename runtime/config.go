@@ -3,6 +3,7 @@ package runtime
 import (
 	"slices"
 
+	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
 )
 
@@ -49,6 +50,8 @@ type Program struct {
 
 	floats                int // arena length in float32
 	u8, i8, i32, f64, tmp int // longest scratch of each kind that a step asks for
+
+	operands []operandShape // right-hand sides that products pack
 }
 
 // valueKind says where a value's data lives.
@@ -121,7 +124,11 @@ func (p *Program) Elem(v *ir.Value) ir.Elem {
 // Memory is the number of bytes that one State takes beside the packing scratch
 // of the kernels.
 func (p *Program) Memory() int64 {
-	return 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp)
+	n := 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp)
+	for _, o := range p.operands {
+		n += int64(kernel.OperandBytes(o.bits, o.abits, o.n, o.k))
+	}
+	return n
 }
 
 // Steps is the number of steps of one Forward.

@@ -21,6 +21,7 @@ type fakeQuant struct {
 	node              *ir.Node
 
 	u8, s8, weight int    // codes that integer products read; -1: none
+	cols, ld       int    // rows of u8: codes, and bytes from one to the next
 	flat           int    // scratch of a weight
 	columns        int    // of a weight
 	fixed          []int8 // codes of a weight that cannot change

@@ -17,14 +17,16 @@ type integerMatmul struct {
 	linear       bool // b is one weight, [k, n]
 	turned       bool // b is stored n × k
 	m, n, k      int
-	block        int          // rows of a linear layer that are summed at a time
-	float        int          // floats of the weight, for backward
-	products     []codeMatrix // of activations
-	manyA, manyB bool         // several products add to one gradient
+	operand      int             // right-hand side, in State.operands
+	fixed        *kernel.Weights // instead of it: a weight that cannot change
+	float        int             // floats of the weight, for backward
+	products     []codeMatrix    // of activations
+	manyA, manyB bool            // several products add to one gradient
 }
 
-// codeMatrix is one matrix product of a batch: offsets, and groups of the scales.
-type codeMatrix struct{ a, b, y, ga, gb int }
+// codeMatrix is one matrix product of a batch: offsets of codes, of the gradient
+// of a, and groups of the scales.
+type codeMatrix struct{ a, b, y, da, ga, gb int }
 
 // backRows is the number of rows whose floats are made at a time for the
 // gradient of a weight.
@@ -37,16 +39,18 @@ func (c *compiler) addIntegerMatMul(n *ir.Node, out *ir.Value, k *codeProduct, p
 	s.m, s.k, s.n = A.rows, A.cols, B.cols
 	if s.linear {
 		s.m = size(sa) / max(1, s.k)
-		s.block = min(s.m, max(16, accLimit/max(1, s.n)))
 		s.float = c.temp(&s.base, s.k*s.n, inBackward)
-		c.p.i32 = max(c.p.i32, s.block*s.n+s.n)
-		c.p.tmp = max(c.p.tmp, s.n, min(s.m, backRows)*s.k)
+		c.p.tmp = max(c.p.tmp, s.n, min(s.m, backRows)*s.a.ld)
 	} else {
 		s.pair(A, B)
-		c.p.i8 = max(c.p.i8, s.k*s.n)
-		c.p.i32 = max(c.p.i32, s.m*s.n+s.n+s.m)
-		c.p.tmp = max(c.p.tmp, s.m*s.k, s.k*s.n)
+		c.p.tmp = max(c.p.tmp, s.m*s.a.ld, s.k*s.n, s.n)
 	}
+	c.p.i32 = max(c.p.i32, s.n+s.m+kernel.TileRows*kernel.PanelWidth)
+	wbits, abits := k.b.Attrs.Int("bits", 8), k.a.Attrs.Int("bits", 8)
+	if s.b.fixed != nil {
+		s.fixed = kernel.NewWeights(wbits, abits, s.n, s.k, s.b.fixed)
+	}
+	s.operand = c.operand(operandShape{wbits, abits, s.n, s.k})
 	s.in, s.out = []int{s.a.u8, s.a.scale, s.b.scale}, []int{s.y}
 	for _, id := range []int{s.a.zr, s.b.zr, s.b.s8, s.b.weight} {
 		if id >= 0 {
@@ -84,10 +88,11 @@ func (s *integerMatmul) pair(a, b matrix) {
 		for d := len(batch) - 1; d >= 0; d-- {
 			at := rest % batch[d]
 			rest /= batch[d]
-			p.a += at * l.strides[1][d] * s.m * s.k
+			p.a += at * l.strides[1][d] * s.m
 			p.b += at * l.strides[2][d] * s.k * s.n
 		}
-		p.ga, p.gb = s.a.groupOf(p.a), s.b.groupOf(p.b)
+		p.ga, p.gb = s.a.groupOf(p.a*s.k), s.b.groupOf(p.b)
+		p.da, p.a = p.a*s.k, p.a*s.a.ld
 		s.products = append(s.products, p)
 	}
 	s.manyA, s.manyB = size(a.batch) < len(s.products), size(b.batch) < len(s.products)
@@ -103,10 +108,10 @@ func (s *integerMatmul) forward(st *State) error {
 	}
 	if s.linear {
 		s.forwardLinear(st, y)
-		return nil
+	} else {
+		s.forwardProducts(st, y)
 	}
-	s.forwardProducts(st, y)
-	if s.bias >= 0 {
+	if s.bias >= 0 && !(s.linear && s.biasRows) {
 		s.addBias(y, st.v[s.bias])
 	}
 	return nil
@@ -123,85 +128,81 @@ func (s *integerMatmul) addBias(y, bias []float32) {
 }
 
 func (s *integerMatmul) forwardLinear(st *State, y []float32) {
-	weight := s.b.fixed
-	if weight == nil {
-		weight = st.s(s.b.weight)
+	ws, xs := st.v[s.b.scale], st.v[s.a.scale][0]
+	f := kernel.Affine{Offset: st.i32[:s.n], Factor: st.tmp[:s.n]}
+	for j := range f.Factor {
+		f.Factor[j] = ws[j%len(ws)] * xs
 	}
-	codes, ws := st.u(s.a.u8), st.v[s.b.scale]
-	xs, zero := st.v[s.a.scale][0], int32(s.a.unsignedZero(st, 0))
-	factor, offset := st.tmp[:s.n], st.i32[s.block*s.n:][:s.n]
-	for j := range factor {
-		factor[j] = ws[j%len(ws)] * xs
-		offset[j] = zero * sumCodes(weight[j*s.k:][:s.k])
+	if s.biasRows {
+		f.Bias = st.v[s.bias]
 	}
-	for r := 0; r < s.m; r += s.block {
-		m := min(s.block, s.m-r)
-		acc := st.i32[:m*s.n]
-		st.w.IGemm(m, s.n, s.k, codes[r*s.k:], s.k, weight, s.k, acc, s.n)
-		for i := range m {
-			d, t := y[(r+i)*s.n:][:s.n], acc[i*s.n:][:s.n]
-			f, o := factor[:len(d)], offset[:len(d)]
-			for j := range d {
-				d[j] = float32(t[j]-o[j]) * f[j]
-			}
+	o := st.operands[s.operand]
+	if s.fixed == nil {
+		kernel.PackRows(o, 0, s.n, st.s(s.b.weight), s.k, 0)
+	}
+	codes, zero := st.u(s.a.u8), int32(s.a.unsignedZero(st, 0))
+	for j := range o.Panels() {
+		if s.fixed != nil {
+			st.w.Panel(s.fixed, j)
+		} else {
+			st.w.Select(o, j)
 		}
-		if s.bias >= 0 {
-			s.addBias(y[r*s.n:][:m*s.n], st.v[s.bias])
-		}
+		s.panel(st, y, codes, j, zero, 0, &f)
 	}
 }
 
-func sumCodes(q []int8) int32 {
-	var t int32
-	for _, v := range q {
-		t += int32(v)
+// panel does the columns of panel j of one product: m rows of codes by the panel
+// that the workspace holds.
+func (s *integerMatmul) panel(st *State, y []float32, codes []uint8, j int, za, constant int32, f *kernel.Affine) {
+	at := j * kernel.PanelWidth
+	cols := min(kernel.PanelWidth, s.n-at)
+	tile := st.i32[s.n+s.m:][:kernel.TileRows*kernel.PanelWidth]
+	st.w.PanelSums(tile)
+	for c, t := range tile[:cols] {
+		f.Offset[at+c] = za*t - constant
 	}
-	return t
+	rows := f.Row
+	for r := 0; r < s.m; r += kernel.TileRows {
+		m := min(kernel.TileRows, s.m-r)
+		if rows != nil {
+			f.Row = rows[r:]
+		}
+		st.w.Tile(m, codes[r*s.a.ld:], s.a.ld, tile, kernel.PanelWidth)
+		kernel.DequantTile(y[r*s.n+at:], s.n, tile, kernel.PanelWidth, m, cols, f, at)
+	}
+	f.Row = rows
 }
 
 func (s *integerMatmul) forwardProducts(st *State, y []float32) {
 	a, b := st.u(s.a.u8), st.s(s.b.s8)
 	as, bs := st.v[s.a.scale], st.v[s.b.scale]
-	acc := st.i32[:s.m*s.n]
-	cols, rows := st.i32[s.m*s.n:][:s.n], st.i32[s.m*s.n+s.n:][:s.m]
+	o := st.operands[s.operand]
+	f := kernel.Affine{Offset: st.i32[:s.n], Factor: st.tmp[:s.n]}
 	for i := range s.products {
 		p := &s.products[i]
-		ua, ub := a[p.a:][:s.m*s.k], b[p.b:][:s.k*s.n]
-		if !s.turned {
-			t := st.i8[:s.k*s.n]
-			for r := range s.k {
-				for j, q := range ub[r*s.n:][:s.n] {
-					t[j*s.k+r] = q
-				}
-			}
-			ub = t
+		if s.turned {
+			kernel.PackRows(o, 0, s.n, b[p.b:][:s.n*s.k], s.k, 0)
+		} else {
+			kernel.PackCols(o, 0, s.k, b[p.b:][:s.n*s.k], s.n, 0)
 		}
-		st.w.IGemm(s.m, s.n, s.k, ua, s.k, ub, s.k, acc, s.n)
+		codes := a[p.a:][:s.m*s.a.ld]
 		// Σ(qa-za)(qb-zb) = Σqa·qb - za·Σqb - zb·Σqa + k·za·zb
 		za, zb := int32(s.a.unsignedZero(st, p.ga)), int32(s.b.signedZero(st, p.gb))
-		clear(cols)
-		if za != 0 {
-			for j := range cols {
-				cols[j] = za*sumCodes(ub[j*s.k:][:s.k]) - int32(s.k)*za*zb
-			}
-		}
-		clear(rows)
+		f.Row = nil
 		if zb != 0 {
-			for r := range rows {
+			f.Row = st.i32[s.n:][:s.m]
+			for r := range f.Row {
 				var t int32
-				for _, q := range ua[r*s.k:][:s.k] {
+				for _, q := range codes[r*s.a.ld:][:s.k] {
 					t += int32(q)
 				}
-				rows[r] = zb * t
+				f.Row[r] = zb * t
 			}
 		}
-		f := as[p.ga] * bs[p.gb]
-		for r := range s.m {
-			d := y[p.y+r*s.n:][:s.n]
-			t, q := acc[r*s.n:][:len(d)], cols[:len(d)]
-			for j := range d {
-				d[j] = float32(t[j]-q[j]-rows[r]) * f
-			}
+		kernel.Fill(f.Factor, as[p.ga]*bs[p.gb])
+		for j := range o.Panels() {
+			st.w.Select(o, j)
+			s.panel(st, y[p.y:], codes, j, za, int32(s.k)*za*zb, &f)
 		}
 	}
 }
@@ -245,9 +246,9 @@ func (s *integerMatmul) backLinear(st *State, dy []float32) {
 	xs, zero := st.v[s.a.scale][0], s.a.unsignedZero(st, 0)
 	for r := 0; r < s.m; r += backRows {
 		m := min(backRows, s.m-r)
-		x := st.tmp[:m*s.k]
-		kernel.Dequantize(x, codes[r*s.k:], xs, zero)
-		st.w.Gemm(true, false, s.k, s.n, m, 1, x, s.k, dy[r*s.n:], s.n, beta, db, s.n)
+		x := st.tmp[:m*s.a.ld]
+		kernel.Dequantize(x, codes[r*s.a.ld:], xs, zero)
+		st.w.Gemm(true, false, s.k, s.n, m, 1, x, s.a.ld, dy[r*s.n:], s.n, beta, db, s.n)
 		beta = 1
 	}
 }
@@ -264,7 +265,7 @@ func (s *integerMatmul) backProducts(st *State, dy []float32) {
 			if s.turned {
 				ld = s.k
 			}
-			st.w.Gemm(false, !s.turned, s.m, s.k, s.n, 1, dy[p.y:], s.n, f, ld, beta, da[p.a:], s.k)
+			st.w.Gemm(false, !s.turned, s.m, s.k, s.n, 1, dy[p.y:], s.n, f, ld, beta, da[p.da:], s.k)
 		}
 	}
 	if !s.db.want {
@@ -272,14 +273,14 @@ func (s *integerMatmul) backProducts(st *State, dy []float32) {
 	}
 	db, a, as := st.g[s.db.id], st.u(s.a.u8), st.v[s.a.scale]
 	beta := startGrad(db, s.db.acc, s.manyB || s.m == 0)
-	f := st.tmp[:s.m*s.k]
+	f := st.tmp[:s.m*s.a.ld]
 	for i := range s.products {
 		p := &s.products[i]
 		kernel.Dequantize(f, a[p.a:], as[p.ga], s.a.unsignedZero(st, p.ga))
 		if s.turned {
-			st.w.Gemm(true, false, s.n, s.k, s.m, 1, dy[p.y:], s.n, f, s.k, beta, db[p.b:], s.k)
+			st.w.Gemm(true, false, s.n, s.k, s.m, 1, dy[p.y:], s.n, f, s.a.ld, beta, db[p.b:], s.k)
 		} else {
-			st.w.Gemm(true, false, s.k, s.n, s.m, 1, f, s.k, dy[p.y:], s.n, beta, db[p.b:], s.n)
+			st.w.Gemm(true, false, s.k, s.n, s.m, 1, f, s.a.ld, dy[p.y:], s.n, beta, db[p.b:], s.n)
 		}
 	}
 }

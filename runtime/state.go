@@ -25,7 +25,9 @@ type State struct {
 	tmp  []float32
 	set  []bool // non-float inputs that have been given, by value
 	prof []StepTime
-	on   bool
+
+	operands []*kernel.Operand
+	on       bool
 }
 
 // NewState allocates a State. Parameters and other constants are not copied.
@@ -36,6 +38,9 @@ func (p *Program) NewState() *State {
 		t: make([]*ir.Tensor, len(p.values)), set: make([]bool, len(p.values)),
 		u8: make([]uint8, p.u8), i8: make([]int8, p.i8), i32: make([]int32, p.i32),
 		f64: make([]float64, p.f64), tmp: make([]float32, p.tmp),
+	}
+	for _, o := range p.operands {
+		s.operands = append(s.operands, kernel.NewOperand(nil, o.bits, o.abits, o.n, o.k))
 	}
 	arena := make([]float32, p.floats)
 	for i := range p.values {
