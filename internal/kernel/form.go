@@ -1,5 +1,10 @@
 package kernel
 
+import (
+	"encoding/binary"
+	"math"
+)
+
 // form is how one set lays out and multiplies the panels of a low-bit product, for
 // some widths of the two sides.
 type form interface {
@@ -170,25 +175,42 @@ func (f interleaved) unpack(dst, src []uint8, bits, k int) []uint8 {
 }
 
 func (f interleaved) putRows(panel []uint8, k, j0, rows int, codes []uint8, ld int, offset uint8) {
+	step := 4 * f.lanes
 	for i := range rows {
-		for p := range (k + 3) &^ 3 {
-			var q uint8
-			if p < k {
-				q = codes[i*ld+p] - offset
+		row, d := codes[i*ld:][:k], panel[f.at(k, j0+i, 0):]
+		at := 0
+		for ; len(row) >= 4; row = row[4:] {
+			binary.LittleEndian.PutUint32(d[at:], lower4(binary.LittleEndian.Uint32(row), offset))
+			at += step
+		}
+		if len(row) > 0 {
+			clear(d[at:][:4])
+			for p, q := range row {
+				d[at+p] = q - offset
 			}
-			panel[f.at(k, j0+i, p)] = q
 		}
 	}
 }
 
+// lower4 subtracts o from each of the four bytes of x.
+func lower4(x uint32, o uint8) uint32 {
+	const high = 0x80808080
+	y := uint32(o) * 0x01010101
+	return ((x | high) - (y &^ high)) ^ ((x ^ ^y) & high)
+}
+
 func (f interleaved) putCols(panel []uint8, k, p0, rows, cols int, codes []uint8, ld int, offset uint8) {
-	for i := range (rows + 3) &^ 3 {
-		for c := range cols {
-			var q uint8
-			if i < rows {
-				q = codes[i*ld+c] - offset
-			}
-			panel[f.at(k, c, p0+i)] = q
+	for i := 0; i < rows; i += 4 {
+		var in [4][]uint8
+		for r := range in {
+			in[r] = codes[min(i+r, rows-1)*ld:][:cols] // rows beyond the last meet zeros of the mask
+		}
+		mask := uint32(math.MaxUint32) >> (8 * max(0, i+4-rows))
+		a, b, c, d := in[0], in[1], in[2], in[3]
+		b, c, d = b[:len(a)], c[:len(a)], d[:len(a)]
+		for j, q := range a {
+			x := uint32(q) | uint32(b[j])<<8 | uint32(c[j])<<16 | uint32(d[j])<<24
+			binary.LittleEndian.PutUint32(panel[f.at(k, j, p0+i):], lower4(x, offset)&mask)
 		}
 	}
 }
