@@ -17,7 +17,7 @@ var avx512 = set{
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
 	form: lowBitVNNI, dequant: dequantAVX512, dequantAdd: dequantAddAVX512, dequantQuantize: dequantQuantizeAVX512, dequantGelu: dequantGeluAVX512,
-	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
+	layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
 }
 
 var avx2 = set{
@@ -31,7 +31,7 @@ var avx2 = set{
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
 	form: lowBitAVX2, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluArithmetic,
-	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
+	layerNormQuantize: layerNormQuantizeAVX2, softmaxQuantize: softmaxQuantizeAVX2,
 }
 
 // sets lists the implementations that this machine can run, best first.

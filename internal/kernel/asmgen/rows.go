@@ -31,32 +31,8 @@ func softmaxRows(m machine) {
 	r := m.row(n)
 	rows(count, stride(n), []reg.GPVirtual{dst, x}, func() {
 		top := m.get(c32("negInf", 0xff800000))
-		r.each(func(l lane) {
-			v := l.load(x)
-			switch {
-			case !l.tail:
-				VMAXPS(v, top, top)
-			case l.wide():
-				VMAXPS(v, top, l.mask, top)
-			default:
-				VMAXPS(l.choose(l.maskVector(), v, top), top, top)
-			}
-		})
-		m.spread(top, fmax)
-		sum := m.zero()
-		low := m.get(f32("expMin", -104))
-		r.each(func(l lane) {
-			v := l.load(x)
-			VSUBPS(top, v, v)
-			VMAXPS(v, low, v)
-			e := l.exp0(v)
-			l.keep(e)
-			VADDPS(e, sum, sum)
-			l.store(e, dst)
-		})
-		m.spread(sum, fadd)
-		k := m.get(one())
-		VDIVPS(sum, k, k)
+		r.each(func(l lane) { l.greater(l.load(x), top) })
+		k := r.exponentials(x, dst, top)
 		r.each(func(l lane) {
 			v := l.load(dst)
 			VMULPS(k, v, v)
@@ -64,6 +40,39 @@ func softmaxRows(m machine) {
 		})
 	})
 	end()
+}
+
+// greater keeps the greater of each lane's v and top in top.
+func (l lane) greater(v, top reg.VecVirtual) {
+	switch {
+	case !l.tail:
+		VMAXPS(v, top, top)
+	case l.wide():
+		VMAXPS(v, top, l.mask, top)
+	default:
+		VMAXPS(l.choose(l.maskVector(), v, top), top, top)
+	}
+}
+
+// exponentials writes exp(x - max) of one row to dst and returns the reciprocal of
+// their sum; top holds the maximum of each lane.
+func (r rowLoop) exponentials(x, dst reg.GPVirtual, top reg.VecVirtual) reg.VecVirtual {
+	r.spread(top, fmax)
+	sum := r.zero()
+	low := r.get(f32("expMin", -104))
+	r.each(func(l lane) {
+		v := l.load(x)
+		VSUBPS(top, v, v)
+		VMAXPS(v, low, v)
+		e := l.exp0(v)
+		l.keep(e)
+		VADDPS(e, sum, sum)
+		l.store(e, dst)
+	})
+	r.spread(sum, fadd)
+	k := r.get(one())
+	VDIVPS(sum, k, k)
+	return k
 }
 
 // variants emits body for every combination of the flags, each a register that
@@ -132,43 +141,55 @@ func layerNorm(m machine) {
 	s := stride(n)
 	variants([]reg.GPVirtual{gamma, beta}, func(set []bool) {
 		rows(count, s, []reg.GPVirtual{dst, x}, func() {
-			avg := m.zero()
-			r.each(func(l lane) { VADDPS(l.load(x), avg, avg) })
-			m.spread(avg, fadd)
-			VDIVPS(size, avg, avg)
-			sq := m.zero()
-			r.each(func(l lane) {
-				v := l.load(x)
-				VSUBPS(avg, v, v)
-				l.keep(v)
-				VFMADD231PS(v, v, sq)
-			})
-			m.spread(sq, fadd)
-			VDIVPS(size, sq, sq)
-			VADDPS(eps, sq, sq)
-			VSQRTPS(sq, sq)
-			k := m.get(one())
-			VDIVPS(sq, k, k)
+			avg, k := r.moments(x, size, eps)
 			VMOVSS(avg.AsX(), Mem{Base: mean})
 			VMOVSS(k.AsX(), Mem{Base: rstd})
 			ADDQ(Imm(4), mean)
 			ADDQ(Imm(4), rstd)
 			r.each(func(l lane) {
-				v := l.load(x)
-				VSUBPS(avg, v, v)
-				VMULPS(k, v, v)
-				switch {
-				case set[0] && set[1]:
-					VFMADD213PS(l.load(beta), l.load(gamma), v)
-				case set[0]:
-					VMULPS(l.load(gamma), v, v)
-				case set[1]:
-					VADDPS(l.load(beta), v, v)
-				}
+				v := l.normal(x, avg, k, gamma, beta, set)
 				l.store(v, dst)
 			})
 		})
 	})
+}
+
+// moments returns the mean and the reciprocal standard deviation of one row.
+func (r rowLoop) moments(x reg.GPVirtual, size, eps reg.VecVirtual) (avg, k reg.VecVirtual) {
+	avg = r.zero()
+	r.each(func(l lane) { VADDPS(l.load(x), avg, avg) })
+	r.spread(avg, fadd)
+	VDIVPS(size, avg, avg)
+	sq := r.zero()
+	r.each(func(l lane) {
+		v := l.load(x)
+		VSUBPS(avg, v, v)
+		l.keep(v)
+		VFMADD231PS(v, v, sq)
+	})
+	r.spread(sq, fadd)
+	VDIVPS(size, sq, sq)
+	VADDPS(eps, sq, sq)
+	VSQRTPS(sq, sq)
+	k = r.get(one())
+	VDIVPS(sq, k, k)
+	return avg, k
+}
+
+// normal returns (x-avg)·k, with gamma and beta where they are set.
+func (l lane) normal(x reg.GPVirtual, avg, k reg.VecVirtual, gamma, beta reg.GPVirtual, set []bool) reg.VecVirtual {
+	v := l.load(x)
+	VSUBPS(avg, v, v)
+	VMULPS(k, v, v)
+	switch {
+	case set[0] && set[1]:
+		VFMADD213PS(l.load(beta), l.load(gamma), v)
+	case set[0]:
+		VMULPS(l.load(gamma), v, v)
+	case set[1]:
+		VADDPS(l.load(beta), v, v)
+	}
+	return v
 }
 
 func layerNormDx(m machine) {

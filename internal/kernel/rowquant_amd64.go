@@ -1,0 +1,91 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import "unsafe"
+
+// rowArgs is what one call of an assembly row kernel works on; the generator
+// (asmgen/rowquant.go) knows the offsets of its fields. Strides are in bytes.
+type rowArgs struct {
+	x               unsafe.Pointer
+	ldx             int
+	rows, n         int
+	dst             *uint8
+	ldd             int
+	scratch         *float32
+	gamma, beta     *float32
+	offset, row     *int32
+	bias            *float32
+	ldBias          int
+	mask            *float32
+	ldMask          int
+	eps, _          float32
+	factor, _       float32
+	scale, _        float32
+	alpha, _, zp, _ float32
+	qn, _, qp, _    float32
+	add, _          float32
+}
+
+func (p *rowArgs) grid(g *Grid) {
+	p.alpha, p.zp, p.qn, p.qp, p.add = g.Alpha, g.Zp, g.Qn, g.Qp, g.Offset
+}
+
+func layerNormArgs(dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) (p rowArgs) {
+	p = rowArgs{x: unsafe.Pointer(&x[0]), ldx: 4 * ldx, rows: rows, n: n, dst: &dst[0], ldd: ldd, eps: eps}
+	p.gamma, p.beta = unsafe.SliceData(gamma), unsafe.SliceData(beta)
+	p.grid(g)
+	return p
+}
+
+func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
+	if g.Alphas != nil {
+		layerNormQuantize(s, w, dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+		return
+	}
+	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+	layerNormCodesAVX512((*byte)(unsafe.Pointer(&p)))
+}
+
+func layerNormQuantizeAVX2(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
+	if g.Alphas != nil {
+		layerNormQuantize(s, w, dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+		return
+	}
+	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+	layerNormCodesAVX2((*byte)(unsafe.Pointer(&p)))
+}
+
+// softmaxArgs fills the arguments for rows i .. i+noRowBlock-1 at most.
+func softmaxArgs(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n, i int, l *Logits, g *Grid) (p rowArgs) {
+	p = rowArgs{x: unsafe.Pointer(&x[i*ldx]), ldx: 4 * ldx, rows: min(noRowBlock, rows-i), n: n, dst: &dst[i*ldd], ldd: ldd, scratch: &w.row(n)[0]}
+	p.offset, p.row, p.factor, p.scale = unsafe.SliceData(l.Offset), &noRow[0], l.Factor, 1
+	if l.Scale != 0 {
+		p.scale = l.Scale
+	}
+	if l.Row != nil {
+		p.row = &l.Row[i]
+	}
+	if l.Bias != nil {
+		p.bias, p.ldBias = &l.Bias[i*l.LDBias], 4*l.LDBias
+	}
+	if l.Mask != nil {
+		p.mask, p.ldMask = &l.Mask[i*l.LDMask], 4*l.LDMask
+	}
+	p.grid(g)
+	return p
+}
+
+func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) {
+	for i := 0; i < rows; i += noRowBlock {
+		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, l, g)
+		softmaxCodesAVX512((*byte)(unsafe.Pointer(&p)))
+	}
+}
+
+func softmaxQuantizeAVX2(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) {
+	for i := 0; i < rows; i += noRowBlock {
+		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, l, g)
+		softmaxCodesAVX2((*byte)(unsafe.Pointer(&p)))
+	}
+}
