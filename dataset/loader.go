@@ -18,12 +18,6 @@ type LoaderOptions struct {
 	CacheBytes int64 // memory for decoded images; 0: 1 GiB, on 32-bit systems 256 MiB; below 0: none
 }
 
-// Augment changes training images at random, each by the seed, the epoch and its place in the split alone.
-type Augment struct {
-	Flip bool // mirror every second image, left to right
-	Pad  int  // cut the image at a random place out of a frame of this many black pixels on each side
-}
-
 // Batch is some images with their labels.
 type Batch struct {
 	X      []float32 // [N,C,H,W], preprocessed
@@ -31,6 +25,11 @@ type Batch struct {
 	Shape  Shape     // of one image
 	Labels []int32   // [N] class indices, -1 where unknown
 	Index  []int     // [N] places in the split
+
+	// Other and Share are set where images are mixed: image i shows its own label with the share Share[i], 0 to 1,
+	// and class Other[i] with the rest.
+	Other []int32
+	Share []float32
 }
 
 // Loader makes batches of a split. It is safe for use by several goroutines.
@@ -41,6 +40,7 @@ type Loader struct {
 	opt    LoaderOptions
 	floats bool           // the images are preprocessed arrays
 	tables [][256]float32 // input value of each byte; nil for floats
+	fill   []byte         // of each channel, for what augmentation uncovers
 	usable []int32        // places in the split of the images that can be read, ascending
 	cache  [][]byte       // [C,H,W] for each of usable; nil where images are decoded when they are asked for
 
@@ -64,8 +64,8 @@ func NewLoader(split *Split, prep Preprocess, shape Shape, opt LoaderOptions) (*
 	if opt.Batch < 1 {
 		return nil, fmt.Errorf("%s: a batch of %d images", set.Path, opt.Batch)
 	}
-	if opt.Augment.Pad < 0 || opt.Augment.Pad > max(shape.H, shape.W) {
-		return nil, fmt.Errorf("%s: augmentation with a frame of %d pixels", set.Path, opt.Augment.Pad)
+	if err := opt.Augment.check(shape); err != nil {
+		return nil, fmt.Errorf("%s: %w", set.Path, err)
 	}
 	for _, src := range split.sources() {
 		if err := l.accept(src); err != nil {
@@ -77,6 +77,7 @@ func NewLoader(split *Split, prep Preprocess, shape Shape, opt LoaderOptions) (*
 			return nil, fmt.Errorf("%s: %w", set.Path, err)
 		}
 		l.tables = prep.tables(shape.C)
+		l.fill = prep.fill(shape.C)
 	}
 	if err := l.decodeAll(); err != nil {
 		return nil, err
@@ -218,19 +219,25 @@ func (l *Loader) Fill(b *Batch, epoch, i int) error {
 		b.Index[j], b.Labels[j] = place, l.split.items[place].label
 		return l.put(b.X[j*size:(j+1)*size], at, uint64(epoch))
 	}
-	if l.cache != nil {
+	b.Other, b.Share = b.Other[:0], b.Share[:0]
+	if l.cache != nil && !l.opt.Augment.costly() {
 		for j := range b.N {
 			if err := put(j); err != nil {
 				return err
 			}
 		}
+		l.mix(b, uint64(epoch))
 		return nil
 	}
 	errs := make([]error, b.N)
 	if err := parallel(l.opt.Context, b.N, func(j int) error { errs[j] = put(j); return nil }); err != nil {
 		return err
 	}
-	return l.closeGaps(b, errs, size)
+	err := l.closeGaps(b, errs, size)
+	if err == nil {
+		l.mix(b, uint64(epoch))
+	}
+	return err
 }
 
 // closeGaps removes the images with errors from the batch.
@@ -286,48 +293,12 @@ func (l *Loader) put(dst []float32, at int, epoch uint64) error {
 			return err
 		}
 	}
-	if l.opt.Augment == (Augment{}) {
+	if !l.opt.Augment.alone() {
 		l.prep.normalise(dst, bytes, l.tables)
 		return nil
 	}
 	l.augment(dst, bytes, epoch, uint64(place))
 	return nil
-}
-
-// augment is normalise with the flip and the shift that belong to (seed, epoch, place).
-func (l *Loader) augment(dst []float32, src []byte, epoch, place uint64) {
-	r := stream(l.opt.Seed, epoch, place+1)
-	flip := l.opt.Augment.Flip && below(r, 2) == 1
-	dy, dx := 0, 0
-	if pad := l.opt.Augment.Pad; pad > 0 {
-		dy, dx = below(r, 2*pad+1)-pad, below(r, 2*pad+1)-pad
-	}
-	h, w := l.shape.H, l.shape.W
-	for ch := range l.tables {
-		t := &l.tables[ch]
-		for y := range h {
-			row := dst[(ch*h+y)*w : (ch*h+y+1)*w]
-			sy := y + dy
-			if sy < 0 || sy >= h {
-				for x := range row {
-					row[x] = t[0]
-				}
-				continue
-			}
-			from := src[(ch*h+sy)*w : (ch*h+sy+1)*w]
-			for x := range row {
-				sx := x
-				if flip {
-					sx = w - 1 - x
-				}
-				if sx += dx; sx >= 0 && sx < w {
-					row[x] = t[from[sx]]
-				} else {
-					row[x] = t[0]
-				}
-			}
-		}
-	}
 }
 
 // orderOf returns the order of an epoch, nil where images come as they stand.

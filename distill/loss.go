@@ -13,10 +13,12 @@ import (
 //
 // A model with one head uses it for all parts. An image without a label (-1) has
 // no hard part; its distillation parts take over the weight, and TeacherHard
-// then also trains the class head.
+// then also trains the class head. Where an image was mixed of two, the label is
+// the mixture of theirs. Without a teacher Hard trains every head.
 type Loss struct {
 	Hard, TeacherHard, Soft float64
 	Tau                     float64 // temperature of Soft; 0 means 1
+	Smoothing               float64 // part of the label that is spread over all classes, 0 to below 1
 }
 
 // DefaultLoss is half the labels and half the teacher's distribution.
@@ -39,6 +41,9 @@ func (l Loss) check() error {
 	}
 	if l.Tau < 0 || math.IsNaN(l.Tau) || math.IsInf(l.Tau, 0) {
 		return fmt.Errorf("temperature %v: want a number above 0", l.Tau)
+	}
+	if !(l.Smoothing >= 0 && l.Smoothing < 1) {
+		return fmt.Errorf("label smoothing %v: want a number of at least 0, below 1", l.Smoothing)
 	}
 	return nil
 }
@@ -66,14 +71,33 @@ type lossSums struct {
 	labelled                            int
 }
 
+// target is what the label says: class a with the given share, class b with the
+// rest. a is -1 when there is no label.
+type target struct {
+	a, b  int
+	share float64
+}
+
+// onlyClass is the target of an image that is not mixed.
+func onlyClass(label int) target { return target{a: label, b: label, share: 1} }
+
 // logitLoss computes the loss of one image times w and adds its gradient to
 // grad. student, teacher and grad hold one row of logits for each head; teacher
-// may be empty when only Hard has weight. label is -1 when there is none.
-func logitLoss[T real](l Loss, student, teacher [][]T, label int, w float64, grad [][]T, sum *lossSums, s *scratch) {
+// may be empty when only Hard has weight.
+func logitLoss[T real](l Loss, student, teacher [][]T, t target, w float64, grad [][]T, sum *lossSums, s *scratch) {
+	label := t.a
 	hard, teacherHard, soft := l.weights(label >= 0)
 	last := len(student) - 1
 	if label >= 0 {
-		v := crossEntropy(student[0], label, w*hard, grad[0], s)
+		heads := 1
+		if teacherHard+soft == 0 {
+			heads = len(student)
+		}
+		var v float64
+		for h := range heads {
+			v += targetEntropy(student[h], t, l.Smoothing, w*hard/float64(heads), grad[h], s)
+		}
+		v /= float64(heads)
 		sum.hard += v
 		sum.labelled++
 		sum.total += w * hard * v
@@ -135,6 +159,29 @@ func crossEntropy[T real](z []T, label int, w float64, grad []T, s *scratch) flo
 		}
 	}
 	return lse - float64(z[label])
+}
+
+// targetEntropy is the cross-entropy with a target that smoothing spreads:
+// (1 - smooth)·(share·onehot(a) + (1 - share)·onehot(b)) + smooth/classes.
+func targetEntropy[T real](z []T, t target, smooth, w float64, grad []T, s *scratch) float64 {
+	if smooth == 0 && (t.share == 1 || t.a == t.b) {
+		return crossEntropy(z, t.a, w, grad, s)
+	}
+	p, q := s.rows(len(z))
+	lse := softmax(z, 1, p)
+	for i := range q {
+		q[i] = smooth / float64(len(z))
+	}
+	q[t.a] += (1 - smooth) * t.share
+	q[t.b] += (1 - smooth) * (1 - t.share)
+	var v float64
+	for i := range p {
+		v += q[i] * (lse - float64(z[i]))
+		if w != 0 {
+			grad[i] += T(w * (p[i] - q[i]))
+		}
+	}
+	return v
 }
 
 // softKL is tau²·KL(softmax(t/tau) ‖ softmax(z/tau)), where t is the mean of the

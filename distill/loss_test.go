@@ -49,10 +49,10 @@ func TestLogitLossGradient(t *testing.T) {
 				grad := make([]float64, len(z))
 				var s scratch
 				var sum lossSums
-				logitLoss(l, rows(z), rows(teacher), label, 0.25, rows(grad), &sum, &s)
+				logitLoss(l, rows(z), rows(teacher), onlyClass(label), 0.25, rows(grad), &sum, &s)
 				checkGradient(t, "logits", z, grad, func() float64 {
 					var sum lossSums
-					logitLoss(l, rows(z), rows(teacher), label, 0.25, rows(make([]float64, len(z))), &sum, &s)
+					logitLoss(l, rows(z), rows(teacher), onlyClass(label), 0.25, rows(make([]float64, len(z))), &sum, &s)
 					return sum.total
 				})
 				if label < 0 && (sum.hard != 0 || sum.labelled != 0) {

@@ -115,9 +115,9 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 		}
 	}
 	for i := range n {
-		label := int(b.Labels[lo+i])
-		if label >= p.classes {
-			return sum, fmt.Errorf("label %d is out of range: the model has the classes 0 to %d", label, p.classes-1)
+		label, err := targetOf(b, lo+i, p.classes)
+		if err != nil {
+			return sum, err
 		}
 		at := func(h []float32) []float32 { return h[i*p.classes : (i+1)*p.classes] }
 		for k := range w.rows {
@@ -134,7 +134,7 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 				sum.total += zeroOrNaN(row)
 			}
 		}
-		if label < 0 && e.opt.Loss.TeacherHard+e.opt.Loss.Soft == 0 {
+		if label.a < 0 && e.opt.Loss.TeacherHard+e.opt.Loss.Soft == 0 {
 			return sum, fmt.Errorf("image %d of the batch has no label and the loss has no distillation: nothing to train on", lo+i)
 		}
 		logitLoss(*e.opt.Loss, w.rows[0], w.rows[1], label, weight, w.rows[2], &sum, &w.loss)
@@ -149,6 +149,18 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 	}
 	st.Backward(w.grads)
 	return sum, nil
+}
+
+// targetOf is what the labels of image i of the batch say.
+func targetOf(b *dataset.Batch, i, classes int) (target, error) {
+	t := onlyClass(int(b.Labels[i]))
+	if b.Other != nil {
+		t.b, t.share = int(b.Other[i]), float64(b.Share[i])
+	}
+	if worst := max(t.a, t.b); worst >= classes {
+		return t, fmt.Errorf("label %d is out of range: the model has the classes 0 to %d", worst, classes-1)
+	}
+	return t, nil
 }
 
 // zeroOrNaN is 0 for finite numbers and NaN otherwise: an arg-max would hide it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/qvitc/qvitc/dataset"
@@ -23,6 +24,14 @@ type Job struct {
 	Taps    []TapPair // attentions that DGD compares
 	Data    Source
 	Options Options
+
+	// Frozen tells which parameters keep their values; nil: none.
+	Frozen func(Param) bool
+
+	// Epoch is called after every full pass but the last, while the student
+	// holds what would be the result: the average, where one is kept. An error
+	// ends the run. May be nil.
+	Epoch func(done int) error
 
 	Progress func(Step)   // called after every step; may be nil
 	Notify   func(string) // remarks, one line each: a checkpoint passed over, a step skipped; may be nil
@@ -102,6 +111,11 @@ func newTrainer(j *Job) (*trainer, error) {
 	if t.params = Params(j.Student); len(t.params) == 0 {
 		return nil, fmt.Errorf("graph %s has no parameter to train", ir.Quote(j.Student.Name))
 	}
+	if j.Frozen != nil {
+		if t.params = slices.DeleteFunc(t.params, j.Frozen); len(t.params) == 0 {
+			return nil, fmt.Errorf("graph %s: every parameter is frozen, nothing is left to train", ir.Quote(j.Student.Name))
+		}
+	}
 	untie(t.params, j.Student, j.Teacher)
 	for _, p := range t.params {
 		if p.Kind != Scale {
@@ -150,6 +164,11 @@ func (t *trainer) run(ctx context.Context) (*Result, error) {
 		if err != nil {
 			return t.result(), err
 		}
+		if per := t.job.Data.Batches(); t.job.Epoch != nil && t.head.Step%per == 0 && t.head.Step < t.steps && ctx.Err() == nil {
+			if err := t.epochEnd(t.head.Step / per); err != nil && ctx.Err() == nil {
+				return t.result(), err
+			}
+		}
 		if ctx.Err() != nil && t.head.Step < t.steps {
 			if err := t.saveNow(); err != nil {
 				return t.result(), fmt.Errorf("%w; its checkpoint failed: %w", ErrInterrupted, err)
@@ -166,6 +185,23 @@ func (t *trainer) run(ctx context.Context) (*Result, error) {
 		}
 	}
 	return t.result(), nil
+}
+
+// epochEnd calls Job.Epoch; the parameters are the average's meanwhile.
+func (t *trainer) epochEnd(done int) error {
+	swap := func() {
+		for i, p := range t.params {
+			e := t.opt.ema[i]
+			for k, x := range p.Data {
+				p.Data[k], e[k] = e[k], x
+			}
+		}
+	}
+	if t.opt.ema != nil {
+		swap()
+		defer swap()
+	}
+	return t.job.Epoch(done)
 }
 
 // step trains on one batch. A checkpoint that is due is written when the numbers
