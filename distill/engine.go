@@ -20,6 +20,8 @@ type engine struct {
 	params           []*ir.Value
 	logits           [2][]*ir.Value // student's, teacher's
 	taps             []tap
+	drops            []DropPath
+	step             int // that run computes; drop-path is drawn by it
 	opt              Options
 	plans            map[int]*plan // by images of a shard
 	workers          []*worker
@@ -60,9 +62,13 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 		e.teacher = j.Teacher
 		e.logits[1] = logitsOf(j.Teacher, j.TeacherLogits)
 	}
-	for _, g := range []*ir.Graph{e.student, e.teacher} {
-		if g != nil && len(g.Inputs) != 1 {
-			return nil, fmt.Errorf("graph %s has %d inputs: training takes models with one, the image", ir.Quote(g.Name), len(g.Inputs))
+	if err := checkDropPath(e.student, j.DropPath); err != nil {
+		return nil, err
+	}
+	e.drops = j.DropPath
+	if e.teacher != nil {
+		if err := checkDropPath(e.teacher, nil); err != nil {
+			return nil, err
 		}
 	}
 	if o.DGD.on() {

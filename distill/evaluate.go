@@ -121,7 +121,7 @@ func (e *Evaluation) shards(g *ir.Graph, b *dataset.Batch, bounds []int, plans m
 		wg.Go(func() {
 			for s := t; s < n; s += len(states) {
 				lo, hi := bounds[s], bounds[s+1]
-				st, err := runOn(states[t], plans[hi-lo], g, hi-lo, b.X[lo*per:hi*per])
+				st, err := runOn(states[t], plans[hi-lo], g, hi-lo, b.X[lo*per:hi*per], nil)
 				if err != nil {
 					errs[s] = err
 					continue

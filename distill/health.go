@@ -59,6 +59,12 @@ func diagnose(g *ir.Graph, x []float32, n int) (what string, value float64) {
 	}
 	s := p.NewState()
 	copy(s.Input(g.Inputs[0]), x)
+	for _, v := range g.Inputs[1:] { // drop-path: every branch is taken
+		in := s.Input(v)
+		for i := range in {
+			in[i] = 1
+		}
+	}
 	if s.Forward() != nil {
 		return "", 0
 	}

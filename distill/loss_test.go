@@ -63,6 +63,51 @@ func TestLogitLossGradient(t *testing.T) {
 	}
 }
 
+// Labels that are mixed and smoothed have the loss of their mixture.
+func TestSoftLabels(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	const classes = 5
+	mixed := target{a: 1, b: 4, share: 0.7}
+	for _, l := range []Loss{{Hard: 1}, {Hard: 1, Smoothing: 0.1}, {Hard: 0.4, Soft: 0.6, Smoothing: 0.3}} {
+		for _, tg := range []target{mixed, onlyClass(2)} {
+			z, teacher := randoms(r, 2*classes, 2), randoms(r, classes, 2)
+			rows := func(d []float64) [][]float64 { return [][]float64{d[:classes], d[classes:]} }
+			grad := make([]float64, len(z))
+			var s scratch
+			var sum lossSums
+			logitLoss(l, rows(z), [][]float64{teacher}, tg, 0.5, rows(grad), &sum, &s)
+			checkGradient(t, "logits", z, grad, func() float64 {
+				var sum lossSums
+				logitLoss(l, rows(z), [][]float64{teacher}, tg, 0.5, rows(make([]float64, len(z))), &sum, &s)
+				return sum.total
+			})
+			var want float64
+			heads := [][]float64{z[:classes], z[classes:]}
+			if l.Soft > 0 {
+				heads = heads[:1] // a teacher trains the other
+			}
+			for _, h := range heads {
+				for k := range classes {
+					q := l.Smoothing / classes
+					if k == tg.a {
+						q += (1 - l.Smoothing) * tg.share
+					}
+					if k == tg.b {
+						q += (1 - l.Smoothing) * (1 - tg.share)
+					}
+					want += q * crossEntropy(h, k, 0, nil, &s) / float64(len(heads))
+				}
+			}
+			if math.Abs(sum.hard-want) > 1e-12 {
+				t.Errorf("%+v %+v: loss %v, want %v", l, tg, sum.hard, want)
+			}
+		}
+	}
+	if err := (Loss{Hard: 1, Smoothing: 1}).check(); err == nil {
+		t.Error("smoothing 1 is taken")
+	}
+}
+
 func TestLossKnownValues(t *testing.T) {
 	var s scratch
 	grad := make([]float64, 2)

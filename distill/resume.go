@@ -21,6 +21,9 @@ func (t *trainer) identify(perEpoch int) {
 	if t.eng.teacher != nil {
 		text += t.eng.teacher.String()
 	}
+	for _, d := range t.eng.drops {
+		text += fmt.Sprint(ir.Quote(d.Input.Name), d.Rate)
+	}
 	for _, taps := range t.eng.taps {
 		text += ir.Quote(taps.s.Name) + ir.Quote(taps.t.Name)
 	}

@@ -97,13 +97,13 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 	p := e.plans[n]
 	per := len(b.X) / len(b.Labels)
 	x := b.X[lo*per : hi*per]
-	st, err := runOn(w.student, p.student, e.student, n, x)
+	st, err := runOn(w.student, p.student, e.student, n, x, func(st *runtime.State) error { return e.setDropPath(st, lo) })
 	if err != nil {
 		return sum, fmt.Errorf("student: %w", err)
 	}
 	var te *runtime.State
 	if e.teacher != nil {
-		if te, err = runOn(w.teacher, p.teacher, e.teacher, n, x); err != nil {
+		if te, err = runOn(w.teacher, p.teacher, e.teacher, n, x, nil); err != nil {
 			return sum, fmt.Errorf("teacher: %w", err)
 		}
 	}
@@ -185,7 +185,8 @@ func (w *worker) tapLoss(o DGD, p *dgdPlan, x, y, seed []float32, weight float64
 }
 
 // runOn runs the worker's state of a program forward, made when first needed.
-func runOn(states map[int]*runtime.State, p *runtime.Program, g *ir.Graph, n int, x []float32) (*runtime.State, error) {
+// rest sets the inputs beside the image; nil where there are none.
+func runOn(states map[int]*runtime.State, p *runtime.Program, g *ir.Graph, n int, x []float32, rest func(*runtime.State) error) (*runtime.State, error) {
 	s := states[n]
 	if s == nil {
 		s = p.NewState()
@@ -196,5 +197,10 @@ func runOn(states map[int]*runtime.State, p *runtime.Program, g *ir.Graph, n int
 		return nil, fmt.Errorf("input %s takes %v for %d images, the data gives %d numbers", ir.Quote(g.Inputs[0].Name), p.Shape(g.Inputs[0]), n, len(x))
 	}
 	copy(in, x)
+	if rest != nil {
+		if err := rest(s); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.Forward()
 }

@@ -25,6 +25,9 @@ type Job struct {
 	Data    Source
 	Options Options
 
+	// DropPath lists the inputs of the student beside the image, in their order.
+	DropPath []DropPath
+
 	// Frozen tells which parameters keep their values; nil: none.
 	Frozen func(Param) bool
 
@@ -208,6 +211,7 @@ func (t *trainer) epochEnd(done int) error {
 // at its state have proved finite, before they change.
 func (t *trainer) step(b *dataset.Batch) error {
 	h := &t.head
+	t.eng.step = h.Step
 	parts, err := t.eng.run(b)
 	if err != nil {
 		if what, v := faultyParam(t.params); what != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -28,11 +29,12 @@ type compressFlags struct {
 
 	samples int
 	calib   string
+	damping float64
 	train   trainFlags
 }
 
 func (a *app) compressCmd() *cobra.Command {
-	o := &compressFlags{}
+	o := &compressFlags{train: compressTraining}
 	c := &cobra.Command{
 		Use:   "compress MODEL.onnx",
 		Short: "Quantise a vision transformer and write a packed low-bit ONNX file",
@@ -61,6 +63,7 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm or off")
 	f.IntVar(&o.samples, "samples", 256, "calibration images (32 without --data)")
 	f.StringVar(&o.calib, "calib", "mse", "calibration: mse, minmax, percentile, entropy or lsq")
+	f.Float64Var(&o.damping, "damping", 0, "weight of the damping of oscillating weights (0: off)")
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "exit with code 5 when top-1 falls by more than this many points (0: no gate)")
 	f.BoolVar(&o.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
 	f.BoolVar(&o.force, "force", false, "keep the file even where it does not match the student")
@@ -83,7 +86,10 @@ func (a *app) compress(ctx context.Context, path string, o *compressFlags) error
 		j.load, j.open, j.baseline, j.quantise, j.calibrate, j.train, j.lower, j.write, j.measure,
 	} {
 		if err := stage(ctx); err != nil {
-			return j.interrupted(err)
+			if o.method == "ptq" {
+				return a.interrupted(err, "")
+			}
+			return a.interrupted(err, j.checkpoint())
 		}
 		if j.stopped != nil {
 			return a.printGraph(j.stopped)
@@ -149,6 +155,9 @@ func (o *compressFlags) check() error {
 	}
 	if _, err := quantize.ParseMethod(o.calib); err != nil {
 		return fail(exitUsage, err)
+	}
+	if !(o.damping >= 0 && o.damping <= math.MaxFloat32) {
+		return failf(exitUsage, "", "--damping: want 0 or more")
 	}
 	return o.train.check()
 }

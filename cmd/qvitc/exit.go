@@ -67,6 +67,15 @@ func failf(code int, hint, format string, args ...any) error {
 	return &failure{code: code, err: fmt.Errorf(format, args...), hint: hint}
 }
 
+// withHint gives an error that has no hint one.
+func withHint(err error, hint string) error {
+	var f *failure
+	if errors.As(err, &f) && f.hint == "" {
+		return &failure{code: f.code, err: f.err, hint: hint}
+	}
+	return err
+}
+
 // oneLine keeps a message on one line of at most 4 KiB.
 func oneLine(s string) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' || r == '\t' }), " ")

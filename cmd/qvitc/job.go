@@ -109,6 +109,7 @@ func (j *job) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	o.train.augment.side = min(j.images.shape.H, j.images.shape.W)
 	if j.trainSet, err = j.images.split(dataset.Train, j.classes); err != nil {
 		return err
 	}
@@ -205,17 +206,4 @@ func (j *job) calibrate(ctx context.Context) error {
 		Method: quantize.Method(j.o.calib), Threads: j.app.threads, Progress: func(n int) { p.at(n, "") },
 	})
 	return w.fail(exitUnsupported, errors.Join(w.err, err))
-}
-
-// interrupted says where an interrupted job can be taken up again.
-func (j *job) interrupted(err error) error {
-	var f *failure
-	if !errors.As(err, &f) || f.code != exitInterrupted {
-		return err
-	}
-	saved, _ := distill.Checkpoints(j.checkpoint())
-	if j.o.method == "ptq" || len(saved) == 0 {
-		return failf(exitInterrupted, "", "interrupted; nothing was written")
-	}
-	return failf(exitInterrupted, "go on with: "+j.app.command("--resume"), "interrupted; checkpoint %s", saved[0])
 }

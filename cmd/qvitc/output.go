@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/export"
 	"github.com/qvitc/qvitc/ir"
@@ -39,7 +40,7 @@ func (j *job) lower(context.Context) error {
 // write writes the packed graph to a temporary file, verifies that file and
 // renames it.
 func (j *job) write(ctx context.Context) error {
-	samples, err := j.samples(ctx, 64)
+	samples, err := samplesOf(ctx, j.images, j.evalSet, j.student, 64)
 	if err != nil {
 		return err
 	}
@@ -53,9 +54,9 @@ func (j *job) write(ctx context.Context) error {
 	return fail(exitIO, err)
 }
 
-// samples gives evaluation images as graph inputs for the verification.
-func (j *job) samples(ctx context.Context, n int) ([]map[string]*ir.Tensor, error) {
-	l, err := j.images.loader(ctx, j.evalSet.Take(n, 0), 0)
+// samplesOf gives images as inputs of g for the verification of a file.
+func samplesOf(ctx context.Context, im *images, split *dataset.Split, g *ir.Graph, n int) ([]map[string]*ir.Tensor, error) {
+	l, err := im.loader(ctx, split.Take(n, 0), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +64,8 @@ func (j *job) samples(ctx context.Context, n int) ([]map[string]*ir.Tensor, erro
 	if err != nil {
 		return nil, fail(exitIO, err)
 	}
-	s := j.images.shape
-	return []map[string]*ir.Tensor{{j.student.Inputs[0].Name: ir.Of(b.X, b.N, s.C, s.H, s.W)}}, nil
+	s := im.shape
+	return []map[string]*ir.Tensor{{g.Inputs[0].Name: ir.Of(b.X, b.N, s.C, s.H, s.W)}}, nil
 }
 
 // meta notes in the file how it was made.
@@ -79,7 +80,7 @@ func (j *job) meta(g *ir.Graph) error {
 	}
 	maps.Copy(g.Meta, map[string]string{
 		"qvitc.version": toolVersion(), "qvitc.recipe": string(recipe), "qvitc.layers": string(layers),
-		"qvitc.teacher": j.model.sha, "qvitc.data": j.dataDigest(),
+		"qvitc.teacher": j.model.sha, "qvitc.data": dataDigest(j.trainSet),
 	})
 	if !j.synthetic() || j.images.told {
 		g.Meta["qvitc.preprocess"] = j.images.prep.String()
@@ -89,24 +90,20 @@ func (j *job) meta(g *ir.Graph) error {
 
 // recipe is every option that shapes the result, as resolved.
 func (j *job) recipe() map[string]string {
-	t := j.o.train
 	r := map[string]string{
 		"bits": j.bits.String(), "method": j.o.method, "irm": j.o.irm, "calib": j.o.calib,
-		"samples": strconv.Itoa(j.o.samples), "seed": strconv.FormatUint(t.seed, 10),
+		"samples": strconv.Itoa(j.o.samples), "seed": strconv.FormatUint(j.o.train.seed, 10),
 	}
 	if j.synthetic() {
 		r["data"] = "synthetic"
 	}
+	j.o.passes.recipe(r)
 	if len(j.o.exclude) > 0 {
 		r["exclude"] = strings.Join(j.o.exclude, " ")
 	}
 	if j.o.method == "qat" {
-		for k, v := range map[string]float64{"epochs": t.epochs, "lr": t.lr, "warmup": t.warmUp, "hard": t.hard, "soft": t.soft,
-			"tau": t.tau, "dgd": t.dgd, "ema": t.ema, "damping": t.damping} {
-			r[k] = strconv.FormatFloat(v, 'g', -1, 64)
-		}
-		r["batch"], r["optimizer"], r["dgd-mode"] = strconv.Itoa(t.batch), t.optimiser, t.dgdMode
-		r["flip"], r["crop-pad"] = strconv.FormatBool(t.flip), strconv.Itoa(t.cropPad)
+		j.o.train.recipe(r)
+		r["damping"] = strconv.FormatFloat(j.o.damping, 'g', -1, 64)
 	}
 	return r
 }

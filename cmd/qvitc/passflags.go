@@ -36,6 +36,14 @@ func (p *passFlags) add(c *cobra.Command) {
 	f.StringVar(&p.stopAfter, "stop-after", "", "stop after this pass or this many passes, print the graph on stdout and end")
 }
 
+// recipe notes what changes the graph.
+func (p passFlags) recipe(r map[string]string) {
+	r["passes"] = p.list
+	if len(p.shapes) > 0 {
+		r["input-shape"] = strings.Join(p.shapes, " ")
+	}
+}
+
 // parse gives the list of --passes.
 func (p passFlags) parse() ([]passes.Pass, error) {
 	list, err := passes.ParseList(p.list, passes.DefaultPlan(4, 4))

@@ -4,56 +4,128 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/distill"
+	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/passes"
 )
 
-// train fine-tunes the student against the teacher. An interrupt ends it after a
-// step, with a checkpoint.
-func (j *job) train(ctx context.Context) error {
-	if j.o.method == "ptq" {
-		return nil
-	}
-	t := j.o.train
-	l, err := dataset.NewLoader(j.trainSet, j.images.prep, j.images.shape, dataset.LoaderOptions{
-		Batch: t.batch, Seed: t.seed, Shuffle: true, DropLast: true, Augment: dataset.Augment{Flip: t.flip, Pad: t.cropPad},
-	})
+// training is a run of distill.Train as compress and finetune start it.
+type training struct {
+	flags   *trainFlags
+	student *ir.Graph // trained in place
+	teacher *ir.Graph // nil: none
+	images  *images
+	split   *dataset.Split
+
+	checkpoint string
+	note       string // what else the run rests on: a resumed run must share it
+	teacherNew bool   // the teacher's q and k are normalised before DGD compares them
+	damping    float64
+	frozen     map[*ir.Value]bool
+	epoch      func(done int) error // the student holds the result so far; may be nil
+}
+
+// train runs a training with progress. An interrupt ends it after a step, with a
+// checkpoint.
+func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
+	t := r.flags
+	l, err := dataset.NewLoader(r.split, r.images.prep, r.images.shape, t.loader())
 	if err != nil {
-		return fail(exitIO, err)
+		return nil, fail(exitIO, err)
 	}
 	w := &watched{Loader: l}
-	p := j.app.longProgress("train", 0)
+	p := a.longProgress("train", 0)
 	defer p.done()
-	dj := distill.Job{
-		Student: j.student, Teacher: j.teacher, Data: w,
-		Options: distill.Options{
-			Epochs: t.epochs, Threads: j.app.threads, Optimiser: distill.Optimiser(t.optimiser), LR: t.lr, WarmUp: t.warmUp,
-			Loss: &distill.Loss{Hard: t.hard, Soft: t.soft, Tau: t.tau}, EMA: t.ema, Damping: t.damping,
-			Checkpoint: j.checkpoint(), CheckpointEvery: t.every, Resume: t.resume, Seed: t.seed,
-			Note: fmt.Sprintf("%s calib %s of %d batch %d flip %v crop %d prep %s data %s model %s", j.bits, j.o.calib, j.o.samples,
-				t.batch, t.flip, t.cropPad, j.images.prep, j.dataDigest(), j.model.sha),
-		},
+	o := t.options()
+	o.Threads, o.Damping, o.Checkpoint = a.threads, r.damping, r.checkpoint
+	o.Note = fmt.Sprintf("%s batch %d augment %+v drop %v prep %s data %s", r.note, t.batch, t.augment.resolved(), t.dropPath,
+		r.images.prep, dataDigest(r.split))
+	g, drops, settle, err := withDropPath(r.student, t.dropPath)
+	if err != nil {
+		return nil, fail(exitUnsupported, err)
+	}
+	frozen := map[*ir.Value]bool{}
+	for v := range r.frozen {
+		frozen[settle.inside(v)] = true
+	}
+	job := distill.Job{
+		Student: g, Teacher: r.teacher, Data: w, Options: o, DropPath: drops,
+		Frozen: func(p distill.Param) bool { return frozen[p.Value] },
 		Progress: func(s distill.Step) {
 			p.of(s.Steps)
 			p.show(s.Step, s.ETA, fmt.Sprintf("loss %.4f  %.0f images/s", s.Recent.Total, s.ImagesPerSec))
 		},
-		Notify: func(m string) { j.app.note("note: %s", m) },
+		Notify: func(m string) { a.note("note: %s", m) },
+	}
+	if r.epoch != nil {
+		job.Epoch = func(done int) error { settle.back(); return r.epoch(done) }
 	}
 	if t.dgd > 0 {
-		dj.Options.DGD = distill.DGD{Mode: distill.DGDMode(t.dgdMode), Lambda: t.dgd, TeacherNorm: j.o.irm == passes.IRMRescale}
-		if dj.Taps, err = pairTaps(passes.Taps(j.student), passes.Taps(j.teacher)); err != nil {
-			return fail(exitUsage, err)
+		job.Options.DGD = distill.DGD{Mode: distill.DGDMode(t.dgdMode), Lambda: t.dgd, TeacherNorm: r.teacherNew}
+		if job.Taps, err = pairTaps(passes.Taps(g), passes.Taps(r.teacher)); err != nil {
+			return nil, fail(exitUsage, err)
 		}
 	}
-	j.trained, err = distill.Train(ctx, dj)
+	res, err := distill.Train(ctx, job)
+	settle.back()
 	if err == distill.ErrInterrupted { // and not that its checkpoint failed
 		err = context.Canceled
 	}
-	return w.fail(exitUsage, err)
+	return res, w.fail(exitUsage, err)
+}
+
+// trainGraph is the map from the values of a graph to those of the one that is
+// trained in its place; nil: the graph itself is trained.
+type trainGraph map[*ir.Value]*ir.Value
+
+// inside gives the value of the graph that is trained.
+func (m trainGraph) inside(v *ir.Value) *ir.Value {
+	if m == nil {
+		return v
+	}
+	return m[v]
+}
+
+// back gives the graph the constants of the one that is trained.
+func (m trainGraph) back() {
+	for v, trained := range m {
+		if v.IsConst() {
+			v.SetConst(trained.Const)
+		}
+	}
+}
+
+// withDropPath gives the graph to train: g, or a copy of it in which branches can
+// be skipped.
+func withDropPath(g *ir.Graph, rate float64) (*ir.Graph, []distill.DropPath, trainGraph, error) {
+	if rate == 0 {
+		return g, nil, nil, nil
+	}
+	c, m := g.Clone()
+	paths, err := passes.InsertDropPath(c, rate)
+	var drops []distill.DropPath
+	for _, p := range paths {
+		drops = append(drops, distill.DropPath{Input: p.Input, Rate: p.Rate})
+	}
+	return c, drops, m, err
+}
+
+// train fine-tunes the student against the teacher.
+func (j *job) train(ctx context.Context) (err error) {
+	if j.o.method == "ptq" {
+		return nil
+	}
+	j.trained, err = j.app.train(ctx, training{
+		flags: &j.o.train, student: j.student, teacher: j.teacher, images: j.images, split: j.trainSet, checkpoint: j.checkpoint(),
+		damping: j.o.damping, teacherNew: j.o.irm == passes.IRMRescale,
+		note: fmt.Sprintf("%s calib %s of %d model %s", j.bits, j.o.calib, j.o.samples, j.model.sha),
+	})
+	return err
 }
 
 // checkpoint is the base name of the checkpoint files.
@@ -62,6 +134,19 @@ func (j *job) checkpoint() string {
 		return c
 	}
 	return j.o.out + ".ckpt"
+}
+
+// interrupted says where an interrupted run can be taken up again.
+func (a *app) interrupted(err error, checkpoint string) error {
+	var f *failure
+	if !errors.As(err, &f) || f.code != exitInterrupted {
+		return err
+	}
+	saved, _ := distill.Checkpoints(checkpoint)
+	if checkpoint == "" || len(saved) == 0 {
+		return failf(exitInterrupted, "", "interrupted; nothing was written")
+	}
+	return failf(exitInterrupted, "go on with: "+a.command("--resume"), "interrupted; checkpoint %s", saved[0])
 }
 
 // pairTaps matches the attention blocks of student and teacher.
@@ -77,10 +162,10 @@ func pairTaps(s, t []passes.AttentionTap) ([]distill.TapPair, error) {
 }
 
 // dataDigest identifies the training data by image names and labels.
-func (j *job) dataDigest() string {
+func dataDigest(s *dataset.Split) string {
 	h := sha256.New()
-	for i := range j.trainSet.Len() {
-		fmt.Fprintf(h, "%s %d\n", filepath.Base(j.trainSet.ImageName(i)), j.trainSet.Label(i))
+	for i := range s.Len() {
+		fmt.Fprintf(h, "%s %d\n", filepath.Base(s.ImageName(i)), s.Label(i))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
