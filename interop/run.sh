@@ -27,3 +27,4 @@ check deit-fmnist w4a4 --epochs 0.1 --irm layernorm
 for bits in ${WIDTHS:-w4a4 w2a2}; do
   check swin-fmnist "$bits" --epochs 0.1
 done
+"$python" interop/conformance.py testdata/conformance
