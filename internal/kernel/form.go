@@ -175,9 +175,14 @@ func (f interleaved) unpack(dst, src []uint8, bits, k int) []uint8 {
 }
 
 func (f interleaved) putRows(panel []uint8, k, j0, rows int, codes []uint8, ld int, offset uint8) {
+	f.putRowsFrom(panel, k, j0, 0, rows, codes, ld, offset)
+}
+
+// putRowsFrom is putRows from input p0 on, a multiple of 4.
+func (f interleaved) putRowsFrom(panel []uint8, k, j0, p0, rows int, codes []uint8, ld int, offset uint8) {
 	step := 4 * f.lanes
 	for i := range rows {
-		row, d := codes[i*ld:][:k], panel[f.at(k, j0+i, 0):]
+		row, d := codes[i*ld:][p0:k], panel[f.at(k, j0+i, p0):]
 		at := 0
 		for ; len(row) >= 4; row = row[4:] {
 			binary.LittleEndian.PutUint32(d[at:], lower4(binary.LittleEndian.Uint32(row), offset))
@@ -200,17 +205,22 @@ func lower4(x uint32, o uint8) uint32 {
 }
 
 func (f interleaved) putCols(panel []uint8, k, p0, rows, cols int, codes []uint8, ld int, offset uint8) {
-	for i := 0; i < rows; i += 4 {
+	f.putColsFrom(panel, k, p0, rows, 0, cols, codes, ld, offset)
+}
+
+// putColsFrom is putCols from output c0 on.
+func (f interleaved) putColsFrom(panel []uint8, k, p0, rows, c0, cols int, codes []uint8, ld int, offset uint8) {
+	for i := 0; i < rows && c0 < cols; i += 4 {
 		var in [4][]uint8
 		for r := range in {
-			in[r] = codes[min(i+r, rows-1)*ld:][:cols] // rows beyond the last meet zeros of the mask
+			in[r] = codes[min(i+r, rows-1)*ld:][c0:cols] // rows beyond the last meet zeros of the mask
 		}
 		mask := uint32(math.MaxUint32) >> (8 * max(0, i+4-rows))
 		a, b, c, d := in[0], in[1], in[2], in[3]
 		b, c, d = b[:len(a)], c[:len(a)], d[:len(a)]
 		for j, q := range a {
 			x := uint32(q) | uint32(b[j])<<8 | uint32(c[j])<<16 | uint32(d[j])<<24
-			binary.LittleEndian.PutUint32(panel[f.at(k, j, p0+i):], lower4(x, offset)&mask)
+			binary.LittleEndian.PutUint32(panel[f.at(k, c0+j, p0+i):], lower4(x, offset)&mask)
 		}
 	}
 }

@@ -2,8 +2,6 @@
 
 package kernel
 
-import "unsafe"
-
 // formVNNI multiplies any 8-bit codes by VPDPBUSD, 64 outputs side by side.
 type formVNNI struct{ interleaved }
 
@@ -27,22 +25,6 @@ func (f formVNNI) unpack(dst, src []uint8, bits, k int) []uint8 {
 
 func (f formVNNI) tile(_ *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
 	tileAVX512(&a[0], lda, &panel[0], (k+3)/4, &tile[0], 4*ldt, m)
-}
-
-// putRows turns sixteen rows of whole words at a time.
-func (f formVNNI) putRows(panel []uint8, k, j0, rows int, codes []uint8, ld int, offset uint8) {
-	const v = 16
-	if whole := rows &^ (v - 1); offset == 0 && k%4 == 0 && k > 0 && whole > 0 {
-		for i := 0; i < whole; i += v {
-			packColumns((*float32)(unsafe.Pointer(&panel[f.at(k, j0+i, 0)])), 4*f.lanes, (*float32)(unsafe.Pointer(&codes[i*ld])), ld, v, k/4, true)
-		}
-		j0, rows = j0+whole, rows-whole
-		if rows == 0 {
-			return
-		}
-		codes = codes[whole*ld:]
-	}
-	f.interleaved.putRows(panel, k, j0, rows, codes, ld, offset)
 }
 
 // formAVX2 multiplies by VPMADDUBSW, 16 outputs side by side, and adds its 16-bit

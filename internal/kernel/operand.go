@@ -42,8 +42,8 @@ func (o *Operand) Panels() int { return (o.n + PanelWidth - 1) / PanelWidth }
 // PackRows packs the outputs j0 .. j0+rows-1, such as keys by token: row i of codes
 // (ld apart) holds the k codes of output j0+i. Each code is stored less offset, and
 // must then fit the operand's width. Calls for different outputs may run at the same
-// time. Outputs beyond n in the last panel are never written; their columns of a
-// tile are undefined.
+// time; 16 outputs at a time are fastest. Outputs beyond n in the last panel are never
+// written; their columns of a tile are undefined.
 func PackRows[T uint8 | int8](o *Operand, j0, rows int, codes []T, ld, offset int) {
 	if rows <= 0 || o.k == 0 {
 		return
@@ -65,7 +65,7 @@ func PackRows[T uint8 | int8](o *Operand, j0, rows int, codes []T, ld, offset in
 // row i of codes (ld apart) holds input p0+i of the n outputs. Each code is stored
 // less offset, and must then fit the operand's width. p0 is a multiple of 4, and so
 // is rows but in the call that reaches k. Calls for different inputs may run at the
-// same time.
+// same time. Outputs beyond n are undefined.
 func PackCols[T uint8 | int8](o *Operand, p0, rows int, codes []T, ld, offset int) {
 	if rows <= 0 || o.n == 0 {
 		return
