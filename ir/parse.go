@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -134,15 +135,22 @@ func (p *parser) typ() Type {
 }
 
 func (p *parser) node() {
-	var names []string
+	var names, real []string
 	var types []Type
 	for {
 		if p.accept("_") {
-			names, types = append(names, "_"), append(types, Type{})
+			names, real, types = append(names, "_"), append(real, ""), append(types, Type{})
 		} else {
 			n, t := p.typed()
 			p.fresh(n)
-			names, types = append(names, n), append(types, t)
+			if slices.Contains(real, n) {
+				p.fail("value %s is defined twice", Quote(n))
+			}
+			real, types = append(real, n), append(types, t)
+			if n == "_" { // a value of that name, not one left out
+				n = p.g.Unique("underscore")
+			}
+			names = append(names, n)
 		}
 		if !p.accept(",") {
 			break
@@ -180,6 +188,7 @@ func (p *parser) node() {
 	n := p.g.InsertBefore(nil, domain, op, attrs, ins, names...)
 	for i, v := range n.Outputs {
 		if v != nil {
+			p.g.Rename(v, real[i])
 			v.Type = types[i]
 		}
 	}

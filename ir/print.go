@@ -202,9 +202,10 @@ func (p *printer) tensorData(t *Tensor) string {
 	return "[" + strings.Join(s, ", ") + "]"
 }
 
-// quoteIfNeeded leaves identifiers of letters, digits and _ . / - bare.
+// quoteIfNeeded leaves identifiers of letters, digits and _ . / - bare, unless
+// they would read as a comment.
 func quoteIfNeeded(s string) string {
-	if s == "" || s == "_" {
+	if s == "" || s == "_" || strings.Contains(s, "//") {
 		return strconv.Quote(s)
 	}
 	for _, r := range s {

@@ -31,6 +31,9 @@ func (d Dim) String() string {
 	case d.Known():
 		return strconv.FormatInt(d.Size, 10)
 	case d.Sym != "":
+		if _, err := strconv.ParseInt(d.Sym, 10, 64); err == nil {
+			return strconv.Quote(d.Sym) // a symbol, not a size
+		}
 		return quoteIfNeeded(d.Sym)
 	}
 	return "?"
