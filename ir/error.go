@@ -17,6 +17,9 @@ type Error struct {
 	Err    error // cause, for errors.Is and errors.As
 }
 
+// MaxMessageBytes is the longest message that an Error prints.
+const MaxMessageBytes = 4096
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.File != "" {
@@ -40,8 +43,8 @@ func (e *Error) Error() string {
 		b.WriteString(e.Err.Error())
 	}
 	s := b.String()
-	if len(s) > 4000 {
-		s = strings.ToValidUTF8(s[:4000], "") + "..."
+	if len(s) > MaxMessageBytes {
+		s = strings.ToValidUTF8(s[:MaxMessageBytes-len("...")], "") + "..."
 	}
 	return s
 }

@@ -294,3 +294,16 @@ func TestUniqueIsLinear(t *testing.T) {
 		t.Errorf("last name %q", v.Name)
 	}
 }
+
+// A message fills its limit and is cut past it.
+func TestMessageLimit(t *testing.T) {
+	for n, want := range map[int]int{MaxMessageBytes: MaxMessageBytes, MaxMessageBytes + 1: MaxMessageBytes} {
+		e := &Error{File: "m.onnx", Msg: strings.Repeat("x", n-len("m.onnx: "))}
+		if got := e.Error(); len(got) != want || strings.HasSuffix(got, "...") != (n > MaxMessageBytes) {
+			t.Errorf("%d bytes are printed as %d", n, len(got))
+		}
+	}
+	if got := (&Error{Msg: strings.Repeat("é", MaxMessageBytes)}).Error(); len(got) > MaxMessageBytes || strings.ContainsRune(got, '\ufffd') {
+		t.Errorf("a rune was cut: %d bytes", len(got))
+	}
+}

@@ -92,32 +92,49 @@ type encoder struct{ opset int }
 // names gives the values of one graph their names in the file. A subgraph's
 // captured inputs carry the outer names, its own values avoid them.
 type names struct {
-	of    map[*ir.Value]string
-	taken map[string]bool
-	nodes map[string]bool
+	of     map[*ir.Value]string
+	outer  *names // of the graph around this one: its names are taken too
+	values uniqueNames
+	nodes  uniqueNames
 
 	consts []*ir.Value // those that the written nodes read, in order
 	listed map[*ir.Value]bool
 }
 
 func newNames(outer *names) *names {
-	n := &names{of: map[*ir.Value]string{}, taken: map[string]bool{}, nodes: map[string]bool{}, listed: map[*ir.Value]bool{}}
-	if outer != nil {
-		maps.Copy(n.taken, outer.taken)
+	return &names{of: map[*ir.Value]string{}, outer: outer, values: uniqueNames{}, nodes: uniqueNames{}, listed: map[*ir.Value]bool{}}
+}
+
+func (n *names) taken(name string) bool {
+	for ; n != nil; n = n.outer {
+		if n.values[name] > 0 {
+			return true
+		}
 	}
-	return n
+	return false
+}
+
+// uniqueNames holds the names given out, each with the last suffix that was
+// tried to make others of it.
+type uniqueNames map[string]int
+
+// pick gives base, or base with the next suffix _2, _3, ... that is not taken.
+func (u uniqueNames) pick(base string, taken func(string) bool) string {
+	name := base
+	for i := max(2, u[base]+1); taken(name); i++ {
+		name = base + "_" + strconv.Itoa(i)
+		u[base] = i
+	}
+	u[name] = max(1, u[name])
+	return name
 }
 
 func (n *names) add(v *ir.Value) string {
-	if name, ok := n.of[v]; ok {
-		return name
+	name, ok := n.of[v]
+	if !ok {
+		name = n.values.pick(v.Name, n.taken)
+		n.of[v] = name
 	}
-	name := v.Name
-	for i := 2; n.taken[name]; i++ {
-		name = v.Name + "_" + strconv.Itoa(i)
-	}
-	n.taken[name] = true
-	n.of[v] = name
 	return name
 }
 
@@ -132,12 +149,10 @@ func (n *names) read(v *ir.Value) string {
 
 // node makes a node name unique: the format asks for it.
 func (n *names) node(name string) string {
-	base := name
-	for i := 2; name != "" && n.nodes[name]; i++ {
-		name = base + "_" + strconv.Itoa(i)
+	if name == "" {
+		return ""
 	}
-	n.nodes[name] = true
-	return name
+	return n.nodes.pick(name, func(s string) bool { return n.nodes[s] > 0 })
 }
 
 func (e *encoder) graph(g *ir.Graph, n *names) (*onnxpb.GraphProto, error) {

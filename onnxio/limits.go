@@ -1,5 +1,7 @@
 package onnxio
 
+import "github.com/qvitc/qvitc/ir"
+
 // Limits of what a file may hold. A file past a limit is refused with a
 // message that names the limit; zero fields of Limits take these defaults.
 const (
@@ -13,7 +15,7 @@ const (
 	MaxNodeAttrs    = 256       // attributes of one node
 	MaxMessages     = 8_000_000 // protobuf messages of every kind
 	MaxSparseDense  = 64 << 20  // bytes of a sparse initializer once dense
-	MaxMessageBytes = 4096      // an error message (ir.Error keeps it)
+	MaxMessageBytes = ir.MaxMessageBytes
 
 	MinIR    = 3  // older files do not say which opset they use
 	MaxIR    = 13 // newest IR version that is understood

@@ -1,14 +1,18 @@
 package onnxio
 
 import (
+	"bytes"
 	"fmt"
-	"slices"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -63,14 +67,6 @@ func TestLimits(t *testing.T) {
 			Indices: &onnxpb.TensorProto{DataType: ptr(int32(7)), Dims: []int64{1}, Int64Data: []int64{1}}}}
 		return m
 	}
-	depth := func(n int) *onnxpb.ModelProto {
-		inner := &onnxpb.GraphProto{Name: ptr("g")}
-		for range n {
-			inner = &onnxpb.GraphProto{Name: ptr("g"), Node: []*onnxpb.NodeProto{{OpType: ptr("If"), Input: []string{"c"}, Output: []string{"o"},
-				Attribute: []*onnxpb.AttributeProto{{Name: ptr("then_branch"), G: inner}}}}}
-		}
-		return &onnxpb.ModelProto{IrVersion: ptr(int64(8)), Graph: inner}
-	}
 	for _, c := range []struct {
 		name  string
 		limit int
@@ -85,7 +81,7 @@ func TestLimits(t *testing.T) {
 		{"attributes", MaxNodeAttrs, withAttrs, Limits{}, "more than 256 attributes"},
 		{"nodes", 50, identityModel, Limits{Nodes: 50}, "more than 50 nodes"},
 		{"tensors", 50, withTensors, Limits{Tensors: 50}, "more than 50 tensors"},
-		{"sparse", 4096, func(n int) *onnxpb.ModelProto { return withSparse(4 * ((n + 3) / 4)) }, Limits{SparseDense: 4096}, "limit is 4096"},
+		{"sparse", MaxSparseDense, func(n int) *onnxpb.ModelProto { return withSparse(4 * ((n + 3) / 4)) }, Limits{}, "limit is 67108864"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.name == "dimension" && c.limit+1 < 0 {
@@ -101,19 +97,11 @@ func TestLimits(t *testing.T) {
 		})
 	}
 	t.Run("nesting", func(t *testing.T) {
-		// The deepest message of depth(n) lies at 2+3n.
-		for n, want := range map[int]bool{20: true, 21: false} {
-			b := protoBytes(t, depth(n))
-			err := scanWire(b, (&onnxpb.ModelProto{}).ProtoReflect().Descriptor(), Limits{}.withDefaults())
-			if (err == nil) != want {
-				t.Errorf("%d subgraphs: %v", n, err)
+		for n, want := range map[int]bool{MaxNesting: true, MaxNesting + 1: false} {
+			_, err := ReadModel(nested(n), Options{})
+			if want && err != nil || !want && (err == nil || !strings.Contains(err.Error(), "nest deeper than 64")) {
+				t.Errorf("%d messages in each other: %v", n, err)
 			}
-		}
-		b := protoBytes(t, depth(1))
-		md := (&onnxpb.ModelProto{}).ProtoReflect().Descriptor()
-		must(t, scanWire(b, md, Limits{Nesting: 5}.withDefaults()))
-		if scanWire(b, md, Limits{Nesting: 4}.withDefaults()) == nil {
-			t.Error("five messages deep passes a limit of four")
 		}
 	})
 	t.Run("messages", func(t *testing.T) {
@@ -157,38 +145,121 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// Chains are read and written in time about linear in their size; a hundred
-// times the time for ten times the nodes would be quadratic.
-func TestLinearTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("timing")
-	}
-	unsorted := func(n int) *onnxpb.ModelProto {
-		m := identityModel(n)
-		slices.Reverse(m.Graph.Node)
-		return m
-	}
-	for name, c := range map[string]struct {
-		model func(int) *onnxpb.ModelProto
-		n     int
-	}{"chain": {identityModel, 3000}, "unsorted": {unsorted, 3000}} {
-		cost := func(n int) time.Duration {
-			b := protoBytes(t, c.model(n))
-			best := time.Hour
-			for range 3 {
-				start := time.Now()
-				g, err := Decode(b, Options{})
-				must(t, err)
-				_, err = Encode(g, WriteOptions{})
-				must(t, err)
-				best = min(best, time.Since(start))
-			}
-			return best
+// nested is a model whose deepest message lies depth deep, itself being the first.
+func nested(depth int) []byte {
+	fields := []protowire.Number{7, 1, 5, 6} // ModelProto.graph, then GraphProto.node, NodeProto.attribute, AttributeProto.g in turn
+	var b []byte
+	for i := depth - 2; i >= 0; i-- {
+		f := fields[0]
+		if i > 0 {
+			f = fields[1+(i-1)%3]
 		}
-		small, large := cost(c.n), cost(10*c.n)
-		t.Logf("%s: %v for %d nodes, %v for %d", name, small, c.n, large, 10*c.n)
-		if large > 60*small {
-			t.Errorf("%s: ten times the nodes take %.0f times as long", name, float64(large)/float64(small))
+		b = protowire.AppendBytes(protowire.AppendTag(nil, f, protowire.BytesType), b)
+	}
+	return b
+}
+
+// The counts that memory does not let a test reach in a whole model are held
+// at their default size by the scan alone, which comes before anything is made.
+func TestCountLimits(t *testing.T) {
+	message := func(f protowire.Number, body []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, f, protowire.BytesType), body)
+	}
+	text := func(f protowire.Number, s string) []byte { return message(f, []byte(s)) }
+	for _, c := range []struct {
+		name  string
+		limit int
+		graph protowire.Number // the field of GraphProto that is repeated
+		body  []byte
+		words string
+	}{
+		{"nodes", MaxNodes, 1, append(text(1, "v"), text(4, "Identity")...), "more than 1000000 nodes"},
+		{"tensors", MaxTensors, 5, append(text(8, "W"), text(9, "12345678")...), "more than 1000000 tensors"},
+		{"messages", MaxMessages - 1, 16, append(text(1, "k"), text(2, "v")...), "more than 8000000 protobuf messages"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			one := message(c.graph, c.body)
+			model := func(n int) []byte { return message(7, bytes.Repeat(one, n)) }
+			scan := func(b []byte) error {
+				return scanWire(b, (&onnxpb.ModelProto{}).ProtoReflect().Descriptor(), Limits{}.withDefaults())
+			}
+			if err := scan(model(c.limit)); err != nil {
+				t.Errorf("at the limit: %v", err)
+			}
+			if err := scan(model(c.limit + 1)); err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("past the limit: want %q, have %v", c.words, err)
+			}
+		})
+	}
+}
+
+// Empty messages cost a hundred times their bytes: refused before they do.
+func TestEmptyMessages(t *testing.T) {
+	for _, f := range []byte{1, 5, 11, 12, 13, 14, 15} { // of GraphProto: node, initializer, input, ...
+		b := protowire.AppendBytes([]byte{7<<3 | 2}, bytes.Repeat([]byte{f<<3 | 2, 0}, 1_000_000))
+		_, err := Decode(b, Options{})
+		if err == nil {
+			t.Errorf("field %d: accepted", f)
+			continue
+		}
+		checkMessage(t, err)
+	}
+}
+
+// A file at the limit is looked at before memory is taken for it, and one past
+// the limit is not looked at. The files are holes: they take no disk.
+func TestFileLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	claim := protowire.AppendVarint([]byte{7<<3 | 2}, MaxFileBytes-6) // a graph that is the whole file
+	for _, c := range []struct {
+		name  string
+		start []byte
+		size  int64
+		words string
+	}{
+		{"zeros at the limit", nil, MaxFileBytes, "invalid field number 0 at byte 0"},
+		{"a graph of zeros at the limit", claim, MaxFileBytes, "invalid field number 0 at byte 6"},
+		{"a graph longer than its file", claim, MaxFileBytes - 1, "past the end of the file"},
+		{"gzip at the limit", []byte{0x1f, 0x8b}, MaxFileBytes, "gzip"},
+		{"past the limit", claim, MaxFileBytes + 1, "the limit is 2147483647"},
+	} {
+		must(t, f.Truncate(0))
+		must(t, f.Truncate(c.size))
+		_, err = f.WriteAt(c.start, 0)
+		must(t, err)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Load(path, Options{})
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: want %q, have %v", c.name, c.words, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+			t.Errorf("%s: took %d bytes", c.name, n)
+		}
+	}
+}
+
+// A scan of the file says what a scan of its bytes says.
+func TestScanFile(t *testing.T) {
+	b := tinyBytes(t)
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range 3000 {
+		m := bytes.Clone(b)
+		if i > 0 {
+			m[r.IntN(len(m))] = byte(r.Uint32())
+			m = m[:len(m)-r.IntN(2)*r.IntN(len(m))]
+		}
+		want := scanWire(m, (&onnxpb.ModelProto{}).ProtoReflect().Descriptor(), Limits{}.withDefaults())
+		if want != nil {
+			want = wireError(m, want)
+		}
+		got := scanFile(bytes.NewReader(m), int64(len(m)), Limits{}.withDefaults())
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("mutant %d: %v, from the file %v", i, want, got)
 		}
 	}
 }

@@ -95,16 +95,25 @@ func LoadModel(path string, o Options) (*Model, error) {
 	if o.Dir == "" {
 		o.Dir, o.realDir = dirOf(path), realDirOf(path)
 	}
-	b, err := readFile(path, o.Limits.withDefaults().FileBytes)
+	lim := o.Limits.withDefaults()
+	b, err := readFile(path, lim.FileBytes, func(f io.ReaderAt, size int64) error {
+		if size < scanFirst {
+			return nil
+		}
+		return scanFile(f, size, lim)
+	})
 	if err != nil {
 		return nil, &ir.Error{File: o.Name, Err: err}
 	}
 	return ReadModel(b, o)
 }
 
-// readFile reads a regular file of at most limit bytes. It never blocks on a
-// pipe and does not trust the size that the system reports.
-func readFile(path string, limit int64) ([]byte, error) {
+// scanFirst is the size from which a file is scanned before memory is taken for it.
+const scanFirst = 32 << 20
+
+// readFile reads a regular file of at most limit bytes that passes scan. It
+// never blocks on a pipe and does not trust the size that the system reports.
+func readFile(path string, limit int64, scan func(io.ReaderAt, int64) error) ([]byte, error) {
 	f, err := openPlain(path)
 	if err != nil {
 		return nil, plainError(err)
@@ -122,6 +131,11 @@ func readFile(path string, limit int64) ([]byte, error) {
 	}
 	if st.Size() > limit {
 		return nil, fmt.Errorf("the file has %d bytes, the limit is %d", st.Size(), limit)
+	}
+	if scan != nil {
+		if err := scan(f, st.Size()); err != nil {
+			return nil, err
+		}
 	}
 	b := make([]byte, st.Size())
 	if _, err := io.ReadFull(f, b); err != nil {

@@ -13,7 +13,7 @@ import (
 // ReadTensor reads a file that holds one TensorProto (.pb), as the inputs and
 // outputs of ONNX test folders do, and gives the tensor and its name.
 func ReadTensor(path string) (*ir.Tensor, string, error) {
-	b, err := readFile(path, MaxFileBytes)
+	b, err := readFile(path, MaxFileBytes, nil)
 	if err != nil {
 		return nil, "", &ir.Error{File: path, Err: err}
 	}

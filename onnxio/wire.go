@@ -3,11 +3,14 @@ package onnxio
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
+	"reflect"
 	"sync"
 
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
 // scanWire walks the bytes of a message before anything is allocated for them:
@@ -15,7 +18,27 @@ import (
 // than the limit, and there are no more nodes, tensors, attributes and messages
 // than the limits allow. It keeps its own stack and never recurses.
 func scanWire(b []byte, root protoreflect.MessageDescriptor, lim Limits) error {
-	s := wireScan{b: b, lim: lim, stack: []frame{{shape: shapeOf(root), end: len(b)}}}
+	s := wireScan{b: b, size: len(b), lim: lim}
+	return s.scan(root)
+}
+
+// scanFile is scanWire of a model file of the given size that has not been read
+// yet. It reads tags and lengths only, so that a large file that is no model is
+// refused without the memory to hold it.
+func scanFile(src io.ReaderAt, size int64, lim Limits) error {
+	s := wireScan{src: src, size: int(size), lim: lim}
+	if err := s.scan((&onnxpb.ModelProto{}).ProtoReflect().Descriptor()); err != nil {
+		head := make([]byte, min(size, 512))
+		if _, e := src.ReadAt(head, 0); e != nil {
+			return plainError(e)
+		}
+		return wireError(head, err)
+	}
+	return nil
+}
+
+func (s *wireScan) scan(root protoreflect.MessageDescriptor) error {
+	s.stack = []frame{{shape: shapeOf(root), end: s.size}}
 	for len(s.stack) > 0 {
 		f := &s.stack[len(s.stack)-1]
 		if s.pos == f.end {
@@ -30,11 +53,14 @@ func scanWire(b []byte, root protoreflect.MessageDescriptor, lim Limits) error {
 }
 
 type wireScan struct {
-	b                        []byte
+	b                        []byte      // all bytes, or the part of src that was read last
+	src                      io.ReaderAt // nil: b is all
+	at, size                 int         // where b starts; length of the whole
 	pos                      int
 	lim                      Limits
 	stack                    []frame
 	nodes, tensors, messages int
+	memory                   int64 // of the messages once parsed, without their contents
 }
 
 type frame struct {
@@ -74,8 +100,8 @@ func (s *wireScan) field(f *frame) error {
 		return err
 	}
 	if size > uint64(f.end-s.pos) {
-		what, end := "the file", len(s.b)
-		if size <= uint64(len(s.b)-s.pos) {
+		what, end := "the file", s.size
+		if size <= uint64(s.size-s.pos) {
 			what, end = "its message", f.end
 		}
 		return fmt.Errorf("truncated or damaged: %s at byte %d is %d bytes long, past the end of %s at byte %d",
@@ -92,8 +118,31 @@ func (s *wireScan) field(f *frame) error {
 	return nil
 }
 
+// rest gives the next bytes of the frame, at least ten of them where it has ten.
+func (s *wireScan) rest(f *frame) ([]byte, error) {
+	if s.src == nil {
+		return s.b[s.pos:f.end], nil
+	}
+	need := min(f.end-s.pos, binary.MaxVarintLen64)
+	if s.pos < s.at || s.pos+need > s.at+len(s.b) {
+		if s.b == nil {
+			s.b = make([]byte, 64<<10)
+		}
+		s.b = s.b[:min(cap(s.b), s.size-s.pos)]
+		s.at = s.pos
+		if n, err := s.src.ReadAt(s.b, int64(s.pos)); n < len(s.b) {
+			return nil, fmt.Errorf("reading: %w", plainError(err))
+		}
+	}
+	return s.b[s.pos-s.at : min(f.end-s.at, len(s.b))], nil
+}
+
 func (s *wireScan) varint(f *frame) (uint64, error) {
-	v, n := protowire.ConsumeVarint(s.b[s.pos:f.end])
+	rest, err := s.rest(f)
+	if err != nil {
+		return 0, err
+	}
+	v, n := protowire.ConsumeVarint(rest)
 	switch {
 	case n > 0:
 		s.pos += n
@@ -113,7 +162,7 @@ func (s *wireScan) skip(f *frame, n int) error {
 }
 
 func (s *wireScan) cut(f *frame) error {
-	if f.end == len(s.b) {
+	if f.end == s.size {
 		return fmt.Errorf("truncated: unexpected end of file at byte %d", f.end)
 	}
 	return fmt.Errorf("damaged: a field at byte %d runs past the end of its %s at byte %d", s.pos, f.shape.name, f.end)
@@ -125,6 +174,9 @@ func (s *wireScan) enter(f *frame, want wireField, start, end int) error {
 	}
 	if s.messages++; s.messages > s.lim.Messages {
 		return fmt.Errorf("more than %d protobuf messages", s.lim.Messages)
+	}
+	if s.memory += want.message.size; s.memory > bombFrom && s.memory/bombRatio > int64(s.size) {
+		return fmt.Errorf("the file is made of %d empty messages up to byte %d and would take more than %d times its size to read", s.messages, start, bombRatio)
 	}
 	switch want.message.name {
 	case "NodeProto":
@@ -144,9 +196,17 @@ func (s *wireScan) enter(f *frame, want wireField, start, end int) error {
 	return nil
 }
 
+// A file of many empty messages takes a hundred times its size once it is
+// parsed. What models hold takes less than half of bombRatio.
+const (
+	bombFrom  = 64 << 20
+	bombRatio = 64
+)
+
 // wireShape is what the scan needs to know of a message.
 type wireShape struct {
 	name   string
+	size   int64 // bytes of its Go form when empty
 	fields map[protowire.Number]wireField
 }
 
@@ -183,6 +243,9 @@ func buildShape(d protoreflect.MessageDescriptor, m map[protoreflect.FullName]*w
 	}
 	s := &wireShape{name: string(d.Name()), fields: map[protowire.Number]wireField{}}
 	m[d.FullName()] = s
+	if mt, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName()); err == nil {
+		s.size = int64(reflect.TypeOf(mt.Zero().Interface()).Elem().Size())
+	}
 	for i := range d.Fields().Len() {
 		fd := d.Fields().Get(i)
 		f := wireField{label: string(d.Name()) + "." + string(fd.Name())}

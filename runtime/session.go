@@ -17,9 +17,12 @@ type Options struct {
 	// Threads is the number of batch shards that run at once; 0 means 1.
 	Threads int
 	// MaxMemory bounds the bytes of activations of all shards together; 0 means
-	// no bound. Batches are cut smaller to stay below it.
+	// DefaultMaxMemory. Batches are cut smaller to stay below it.
 	MaxMemory int64
 }
+
+// DefaultMaxMemory is what a session may plan for activations, in bytes.
+const DefaultMaxMemory = 8 << 30
 
 // Session runs a graph on batches of any size. It compiles one program for each
 // shape it meets and keeps the most recent ones. It is safe for use by several
@@ -106,17 +109,21 @@ func (s *Session) Run(ctx context.Context, in map[string]*ir.Tensor) (map[string
 		}
 		shard = min(shard, max(1, n))
 	}
+	limit := s.o.MaxMemory
+	if limit <= 0 {
+		limit = DefaultMaxMemory
+	}
 	for {
 		p, err := s.plan(in, shard)
 		if err != nil {
 			return nil, err
 		}
 		parallel := int64(min(s.o.Threads, (n+shard-1)/shard))
-		if s.o.MaxMemory <= 0 || p.p.Memory()*parallel <= s.o.MaxMemory {
+		if p.p.Memory()*parallel <= limit {
 			break
 		}
 		if shard == 1 || s.fixed || s.shard == 0 {
-			return nil, fmt.Errorf("running the model needs %d bytes of activations for each of %d threads, the limit is %d: raise the limit or use fewer threads", p.p.Memory(), parallel, s.o.MaxMemory)
+			return nil, fmt.Errorf("running the model needs %d bytes of activations for each of %d threads, the limit is %d: raise the limit or use fewer threads", p.p.Memory(), parallel, limit)
 		}
 		shard = (shard + 1) / 2
 	}
