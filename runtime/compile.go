@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
 )
 
@@ -22,6 +23,8 @@ type compiler struct {
 	absorbed map[*ir.Node]bool       // nodes that an earlier step has done
 	turned   map[*ir.Value]*ir.Value // matrix transposed by its readers -> the matrix
 	quants   map[*ir.Node]*fakeQuant // quantisers that have been planned
+	coded    map[codedKey]int        // codes that a quantise step makes
+	gelus    map[grid]*kernel.GeluTable
 	pinned   []int
 }
 
@@ -34,7 +37,11 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	c := &compiler{
 		cfg: cfg, ids: map[*ir.Value]int{}, params: map[*ir.Value]int{}, taps: map[*ir.Value]bool{},
 		live: map[*ir.Node]bool{}, left: map[*ir.Value]*ir.Node{}, absorbed: map[*ir.Node]bool{}, turned: map[*ir.Value]*ir.Value{}, quants: map[*ir.Node]*fakeQuant{},
+		coded: map[codedKey]int{}, gelus: map[grid]*kernel.GeluTable{},
 		p: &Program{byIR: map[*ir.Value]int{}, inputN: map[*ir.Value]int{}, train: cfg.Train},
+	}
+	if c.cfg.weights == nil {
+		c.cfg.weights = &weightStore{}
 	}
 	if err := c.prepare(g); err != nil {
 		return nil, err
@@ -53,6 +60,9 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 		return nil, err
 	}
 	c.dropDead()
+	if !cfg.Train && !cfg.NoFuse {
+		c.fuse()
+	}
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,13 @@ type Config struct {
 	// after Forward.
 	Taps []*ir.Value
 
+	// NoFuse runs every packed operator by itself, with float32 activations
+	// between operators. Without it, and without Train, chains of them become
+	// fused integer steps that hand codes on. Both give the same bytes.
+	NoFuse bool
+
+	weights *weightStore // packed weights shared by programs; nil: the program's own
+
 	floatProducts bool // quantised products multiply in float: a reference for tests
 }
 
@@ -52,6 +59,9 @@ type Program struct {
 	u8, i8, i32, f64, tmp int // longest scratch of each kind that a step asks for
 
 	operands []operandShape // right-hand sides that products pack
+
+	hand  handSize // scratch of each thread of the fused steps
+	slots int      // attention steps
 }
 
 // valueKind says where a value's data lives.
@@ -73,6 +83,7 @@ type value struct {
 	elem  ir.Elem
 	shape []int
 	n     int // elements
+	ld    int // of codes: bytes from row to row
 	kind  valueKind
 	root  int // value that owns the memory; itself when not a view
 	off   int // offset in the root, in elements
@@ -124,7 +135,7 @@ func (p *Program) Elem(v *ir.Value) ir.Elem {
 // Memory is the number of bytes that one State takes beside the packing scratch
 // of the kernels.
 func (p *Program) Memory() int64 {
-	n := 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp)
+	n := 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp) + p.hand.bytes()
 	for _, o := range p.operands {
 		n += int64(kernel.OperandBytes(o.bits, o.abits, o.n, o.k))
 	}

@@ -15,6 +15,7 @@ type unary struct {
 	dx   grad
 	fn   unaryFn
 	p, q float32 // parameters of fn
+	gelu bool    // fn is GELU in its exact form
 }
 
 type unaryFn struct {
@@ -225,7 +226,11 @@ func buildGelu(c *compiler, n *ir.Node) (bool, error) {
 	if n.Attrs.Str("approximate", "none") == "tanh" {
 		return c.addUnary(n, geluTanhFn, 0, 0)
 	}
-	return c.addUnary(n, geluFn, 0, 0)
+	if !isFloat(n.Inputs[0]) {
+		return false, nil
+	}
+	c.addUnaryStep(n, &unary{x: c.value(n.Inputs[0]), y: c.value(n.Out()), fn: geluFn, gelu: true})
+	return true, nil
 }
 
 func buildClip(c *compiler, n *ir.Node) (bool, error) {

@@ -42,7 +42,12 @@ func buildGather(c *compiler, n *ir.Node) (bool, error) {
 }
 
 func (s *gather) forward(st *State) error {
-	x, y := st.v[s.x], st.v[s.y]
+	s.run(st.v[s.y], st.v[s.x])
+	return nil
+}
+
+// run copies the slices of x to y.
+func (s *gather) run(y, x []float32) {
 	for o := range s.outer {
 		row := x[o*s.axisN*s.inner:]
 		for _, i := range s.idx {
@@ -50,7 +55,6 @@ func (s *gather) forward(st *State) error {
 			y = y[s.inner:]
 		}
 	}
-	return nil
 }
 
 func (s *gather) backward(st *State) {

@@ -21,7 +21,7 @@ func buildScaled(kind binaryKind) builder {
 			c.absorbed[k] = true
 		}
 		last := nodes[len(nodes)-1]
-		u := &unary{x: c.value(x), y: c.value(last.Out()), fn: geluFn}
+		u := &unary{x: c.value(x), y: c.value(last.Out()), fn: geluFn, gelu: true}
 		c.addUnaryStep(last, u)
 		u.op = "Gelu"
 		return true, nil

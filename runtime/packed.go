@@ -61,10 +61,6 @@ func buildQLinear(c *compiler, n *ir.Node, wbits, abits int) (bool, error) {
 	if len(s.ws) != s.n {
 		return false, n.Errorf("the weight has %d rows and %d scales", s.n, len(s.ws))
 	}
-	var err error
-	if s.weight, err = unpack(w, wbits, s.n, s.k); err != nil {
-		return false, n.Errorf("%v", err)
-	}
 	if bias != nil {
 		if s.bias = bias.Const.F32(); len(s.bias) != s.n {
 			return false, n.Errorf("the weight has %d rows and the bias %d values", s.n, len(s.bias))
@@ -73,6 +69,15 @@ func buildQLinear(c *compiler, n *ir.Node, wbits, abits int) (bool, error) {
 	s.factor, s.offset = make([]float32, s.n), make([]int32, s.n)
 	for j := range s.n {
 		s.factor[j] = s.ws[j] * s.xs
+	}
+	if !c.cfg.Train && !c.cfg.NoFuse {
+		return true, c.addPackedLinear(n, s, w, wbits, abits)
+	}
+	var err error
+	if s.weight, err = unpack(w, wbits, s.n, s.k); err != nil {
+		return false, n.Errorf("%v", err)
+	}
+	for j := range s.n {
 		var t int32
 		for _, q := range s.weight[j*s.k:][:s.k] {
 			t += int32(q)
@@ -169,6 +174,9 @@ type qmatmul struct {
 	qa       float32
 	half     float32 // codes of b are stored less this
 	turned   bool    // b is stored n × k
+
+	abits, bbits int
+	gridA, gridB []kernel.Grid // quantisers by matrix: of a, and of b as unsigned codes
 }
 
 // qproduct is one matrix product of the batch.
@@ -183,7 +191,7 @@ func buildQMatMul(c *compiler, n *ir.Node, abits, bbits int) (bool, error) {
 	if as == nil || bs == nil || az == nil || bz == nil || az.Len() != 1 || bz.Len() != 1 || !isFloat(va) || !isFloat(vb) {
 		return false, nil
 	}
-	s := &qmatmul{za: int32(az.Int(0)), qa: float32(int(1)<<abits - 1), half: float32(int(1) << (bbits - 1))}
+	s := &qmatmul{za: int32(az.Int(0)), qa: float32(int(1)<<abits - 1), half: float32(int(1) << (bbits - 1)), abits: abits, bbits: bbits}
 	s.zb = int32(bz.Int(0)) - int32(s.half)
 	if x := c.turned[vb]; x != nil {
 		s.turned, vb = true, x
@@ -211,6 +219,8 @@ func buildQMatMul(c *compiler, n *ir.Node, abits, bbits int) (bool, error) {
 			p.b += at * l.strides[2][d] * s.k * s.n
 		}
 		s.products = append(s.products, p)
+		s.gridA = append(s.gridA, grid{p.as, float32(s.za), s.qa}.kernel())
+		s.gridB = append(s.gridB, grid{p.bs, float32(bz.Int(0)), float32(int(1)<<bbits - 1)}.kernel())
 	}
 	s.a, s.b, s.y = c.value(va), c.value(vb), c.value(n.Out())
 	s.in, s.out = []int{s.a, s.b}, []int{s.y}

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/qvitc/qvitc/ir"
@@ -61,9 +63,10 @@ func TestPackedLinear(t *testing.T) {
 					b.g.AddOutput(b.own(fmt.Sprintf("QLinearW%dA%d", w, a), attrs, in...))
 					b.checkForward(t, false, 0)
 					p := b.compile(t, false)
-					if _, ok := p.steps[0].(*qlinear); !ok {
-						t.Errorf("runs as %T", p.steps[0])
+					if _, ok := p.steps[1].(*packedLinear); !ok || len(p.steps) != 2 {
+						t.Errorf("runs as %T in %d steps", p.steps[1], len(p.steps))
 					}
+					b.sameFusedOrNot(t)
 				})
 			}
 		}
@@ -104,6 +107,35 @@ func TestPackedMatMul(t *testing.T) {
 					t.Errorf("runs as %T in %d steps", p.steps[0], len(p.steps))
 				}
 			})
+		}
+	}
+}
+
+// sameFusedOrNot compares the bytes of the fused steps with those of the plain ones.
+func (b *bench) sameFusedOrNot(t *testing.T) {
+	t.Helper()
+	var first [][]float32
+	for _, plain := range []bool{true, false} {
+		p, err := Compile(b.g, Config{Batch: 2, NoFuse: plain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := p.NewState()
+		for i, v := range b.g.Inputs {
+			rng := rand.New(rand.NewPCG(uint64(i), 3))
+			for j := range s.Input(v) {
+				s.Input(v)[j] = rng.Float32()*4 - 2
+			}
+		}
+		if err := s.Forward(); err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range b.g.Outputs {
+			if plain {
+				first = append(first, slices.Clone(s.Value(o)))
+			} else if !slices.Equal(first[i], s.Value(o)) {
+				t.Errorf("output %q differs from that of the plain steps", o.Name)
+			}
 		}
 	}
 }

@@ -28,6 +28,10 @@ type State struct {
 
 	operands []*kernel.Operand
 	on       bool
+
+	hands []hand  // scratch of the fused steps, one a thread
+	heads []heads // by attention step
+	team  *team   // nil: the State works alone
 }
 
 // NewState allocates a State. Parameters and other constants are not copied.
@@ -38,10 +42,12 @@ func (p *Program) NewState() *State {
 		t: make([]*ir.Tensor, len(p.values)), set: make([]bool, len(p.values)),
 		u8: make([]uint8, p.u8), i8: make([]int8, p.i8), i32: make([]int32, p.i32),
 		f64: make([]float64, p.f64), tmp: make([]float32, p.tmp),
+		hands: make([]hand, 1), heads: make([]heads, p.slots),
 	}
 	for _, o := range p.operands {
 		s.operands = append(s.operands, kernel.NewOperand(nil, o.bits, o.abits, o.n, o.k))
 	}
+	s.hands[0] = p.hand.make()
 	arena := make([]float32, p.floats)
 	for i := range p.values {
 		x := &p.values[i]
@@ -70,6 +76,11 @@ func (p *Program) NewState() *State {
 		}
 		if s.t[i] == nil && x.elem == ir.Float32 && x.kind != temporary && s.v[i] != nil {
 			s.t[i], _ = ir.Wrap(ir.Float32, x.shape, s.v[i])
+		}
+	}
+	for _, k := range p.steps {
+		if k, ok := k.(interface{ prepare(*State) }); ok {
+			k.prepare(s)
 		}
 	}
 	return s

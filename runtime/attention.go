@@ -1,0 +1,228 @@
+package runtime
+
+import (
+	"unsafe"
+
+	"github.com/qvitc/qvitc/internal/kernel"
+)
+
+// attend is softmax(q·kᵀ ...)·v of many matrices on codes. A few rows of one
+// matrix are taken through all of it at a time: integer scores, the steps between
+// them and the softmax, the softmax, its codes, the integer product with the values,
+// and where a linear layer reads the result, its codes at their place there. The
+// logits never leave the cache.
+type attend struct {
+	base
+	noBackward
+	q, k, v int // codes
+	mats    int
+	rows    int // queries of a matrix
+	keys    int
+	depth   int // width of q and k
+	width   int // width of v
+	ops     []rowOp
+	simple  bool          // ops are what logit says
+	logit   kernel.Logits // where simple: scale; bias and mask are ops
+	bias    *rowOp
+	mask    *rowOp
+
+	zq     int32     // zero point of q
+	factor []float32 // scale of the scores, by matrix
+	probs  kernel.Grid
+	alpha  []float32 // scale of the probabilities, by matrix
+	scale  []float32 // scale of the context, by matrix
+
+	y int // float32 result, matrix after matrix
+
+	codes  int // codes instead; -1: none
+	grid   kernel.Grid
+	to     []int32 // unit of the codes that each row becomes
+	perRow int     // units in a row of the codes
+
+	qbits, kbits, pbits, vbits int
+	packed                     int // memory of the packed keys, values and sums of all matrices
+	kbytes, vbytes, sums       int // of one matrix
+	panels                     int // of the keys
+	slot                       int // of the State's operands
+}
+
+// attentionRows is the number of queries taken at a time.
+const attentionRows = kernel.TileRows
+
+// plain notes whether the steps before the softmax are those that the kernel knows:
+// a scale, then up to two tensors to add.
+func (s *attend) plain(f *fuser) {
+	ops := s.ops
+	if len(ops) > 0 && ops[0].kind == opMul && !ops[0].outer && ops[0].by.at == nil && ops[0].by.row == 0 && ops[0].by.col == 0 {
+		if v := &f.p.values[ops[0].by.id]; v.kind == constant && v.param < 0 && v.tens.F32()[0] != 0 {
+			s.logit.Scale = v.tens.F32()[0]
+			ops = ops[1:]
+		}
+	}
+	for i := range ops {
+		if ops[i].kind != opAdd || ops[i].outer || ops[i].by.col != 1 || i > 1 {
+			s.logit.Scale = 0
+			return
+		}
+	}
+	if len(ops) > 0 {
+		s.bias = &ops[0]
+	}
+	if len(ops) > 1 {
+		s.mask = &ops[1]
+	}
+	s.simple = true
+}
+
+// plan asks for the memory of the step.
+func (f *fuser) plan(s *attend) {
+	p := f.c.p
+	s.panels = (s.keys + kernel.PanelWidth - 1) / kernel.PanelWidth
+	up := func(n int) int { return (n + 63) &^ 63 }
+	s.kbytes = up(kernel.OperandBytes(s.kbits, s.qbits, s.keys, s.depth))
+	s.vbytes = up(kernel.OperandBytes(s.vbits, s.pbits, s.width, s.keys))
+	s.sums = 4 * s.panels * kernel.PanelWidth
+	s.packed = f.c.temp(&s.base, s.mats*(s.kbytes+s.vbytes+s.sums)/4, inForward)
+	s.slot = p.slots
+	p.slots++
+	// tiles of sums, floats of the logits, a vector of equal factors; codes of the probabilities
+	p.hand.ask(attentionRows*s.panels*kernel.PanelWidth, attentionRows*s.keys+s.keys+kernel.PanelWidth, attentionRows*s.ldp())
+}
+
+func (s *attend) ldp() int { return (s.keys + 3) &^ 3 }
+
+// heads is the packed right-hand sides of one attention in a State.
+type heads struct {
+	k, v []*kernel.Operand
+	sums [][]int32 // zero point of q times the sum of each key's codes
+}
+
+// prepare makes the State's operands in the step's memory.
+func (s *attend) prepare(st *State) {
+	mem := kernel.AsUnsigned(st.v[s.packed])
+	h := &st.heads[s.slot]
+	for range s.mats {
+		h.k = append(h.k, kernel.NewOperand(mem[:s.kbytes], s.kbits, s.qbits, s.keys, s.depth))
+		h.v = append(h.v, kernel.NewOperand(mem[s.kbytes:][:s.vbytes], s.vbits, s.pbits, s.width, s.keys))
+		sums := mem[s.kbytes+s.vbytes:][:s.sums]
+		h.sums = append(h.sums, unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(sums))), len(sums)/4))
+		mem = mem[s.kbytes+s.vbytes+s.sums:]
+	}
+}
+
+func (s *attend) forward(st *State) error {
+	if err := st.share(s.mats, packHeads{s}); err != nil {
+		return err
+	}
+	blocks := (s.rows + attentionRows - 1) / attentionRows
+	return st.share(s.mats*blocks, s)
+}
+
+// packHeads packs the keys and values of one matrix.
+type packHeads struct{ *attend }
+
+func (s packHeads) item(st *State, h *hand, i int) {
+	p := &st.heads[s.slot]
+	pack := func(o *kernel.Operand, codes, width, bits int, f func(o *kernel.Operand, j0, rows int, codes []uint8, ld, offset int)) {
+		ld := st.p.values[codes].ld
+		f(o, 0, s.keys, st.u(codes)[i*s.keys*ld:], ld, 1<<(bits-1))
+	}
+	pack(p.k[i], s.k, s.depth, s.kbits, kernel.PackRows[uint8])
+	pack(p.v[i], s.v, s.width, s.vbits, kernel.PackCols[uint8])
+	for j := range s.panels {
+		sums := p.sums[i][j*kernel.PanelWidth:][:kernel.PanelWidth]
+		h.w.Select(p.k[i], j)
+		h.w.PanelSums(sums)
+		for c := range sums {
+			sums[c] *= s.zq
+		}
+	}
+}
+
+func (s *attend) item(st *State, h *hand, i int) {
+	blocks := (s.rows + attentionRows - 1) / attentionRows
+	m, r := i/blocks, i%blocks*attentionRows
+	n := min(attentionRows, s.rows-r)
+	p := &st.heads[s.slot]
+	ldt := s.panels * kernel.PanelWidth
+	q, ld := st.u(s.q), st.p.values[s.q].ld
+	for j := range s.panels {
+		h.w.Select(p.k[m], j)
+		h.w.Tile(n, q[(m*s.rows+r)*ld:], ld, h.tile[j*kernel.PanelWidth:], ldt)
+	}
+	probs, ldp := h.u8, s.ldp()
+	grid := s.probs
+	grid.Alpha = s.alpha[m]
+	if s.simple {
+		l := s.logit
+		l.Factor, l.Offset = s.factor[m], p.sums[m]
+		if s.bias != nil {
+			l.Bias, l.LDBias = st.v[s.bias.by.id][s.bias.by.offset(m, r):], s.bias.by.row
+		}
+		if s.mask != nil {
+			l.Mask, l.LDMask = st.v[s.mask.by.id][s.mask.by.offset(m, r):], s.mask.by.row
+		}
+		kernel.SoftmaxQuantize(&h.w, probs, ldp, h.tile, ldt, n, s.keys, &l, &grid)
+	} else {
+		s.softmax(st, h, m, r, n, p.sums[m], &grid)
+	}
+	s.context(st, h, m, r, n, p.v[m])
+}
+
+// softmax does the general case: any elementwise steps on the logits.
+func (s *attend) softmax(st *State, h *hand, m, r, n int, sums []int32, grid *kernel.Grid) {
+	ldt := s.panels * kernel.PanelWidth
+	logits, factor := h.f32[:n*s.keys], s.factor[m]
+	tmp := h.f32[attentionRows*s.keys:][:s.keys]
+	for i := range n {
+		l := logits[i*s.keys:][:s.keys]
+		acc, sums := h.tile[i*ldt:][:len(l)], sums[:len(l)]
+		for j := range l {
+			l[j] = float32(acc[j]-sums[j]) * factor
+		}
+		for k := range s.ops {
+			op := &s.ops[k]
+			by := st.v[op.by.id][op.by.offset(m, r+i):]
+			if !op.outer {
+				op.kind.run(l, l, by, 1, op.by.col)
+				continue
+			}
+			kernel.Scale(tmp, st.v[op.cross.id][op.cross.offset(m, r+i):], by[0])
+			op.kind.run(l, l, tmp, 1, 1)
+		}
+	}
+	kernel.SoftmaxRows(logits, logits, n, s.keys)
+	for i := range n {
+		kernel.QuantizeU8(h.u8[i*s.ldp():][:s.keys], logits[i*s.keys:], grid.Alpha, grid.Zp, grid.Qn, grid.Qp, 0)
+	}
+}
+
+// context multiplies the codes of the probabilities by the values.
+func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
+	f := h.f32[len(h.f32)-kernel.PanelWidth:]
+	for j := range f {
+		f[j] = s.scale[m]
+	}
+	a := kernel.Affine{Factor: f}
+	u := m*s.rows + r
+	for j := 0; j*kernel.PanelWidth < s.width; j++ {
+		h.w.Select(v, j)
+		h.w.Tile(n, h.u8, s.ldp(), h.tile, kernel.PanelWidth)
+		col := j * kernel.PanelWidth
+		cols := min(kernel.PanelWidth, s.width-col)
+		if s.codes < 0 {
+			kernel.DequantTile(st.v[s.y][u*s.width+col:], s.width, h.tile, kernel.PanelWidth, n, cols, &a, 0)
+			continue
+		}
+		q, ld := st.u(s.codes), st.p.values[s.codes].ld
+		for i := 0; i < n; {
+			to, run := int(s.to[u+i]), 1
+			for i+run < n && int(s.to[u+i+run]) == to+run*s.perRow {
+				run++
+			}
+			at := to/s.perRow*ld + to%s.perRow*s.width + col
+			kernel.DequantQuantizeTile(q[at:], ld, h.tile[i*kernel.PanelWidth:], kernel.PanelWidth, run, cols, &a, 0, &s.grid)
+			i += run
+		}
+	}
+}

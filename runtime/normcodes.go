@@ -1,0 +1,93 @@
+package runtime
+
+import (
+	"github.com/qvitc/qvitc/internal/kernel"
+)
+
+// normCodes is a LayerNorm whose result only linear layers read: it writes their
+// codes. Row u of the codes' order is row from[u] of the norm, and what a
+// row of the norm is made of may be gathered: pieces of the argument that a graph
+// puts side by side first, as patch merging does.
+type normCodes struct {
+	base
+	noBackward
+	x, gamma, beta int
+	y              int // codes
+	n              int // width of the norm
+	eps            float32
+	grid           kernel.Grid
+	from           []int32 // row of the norm that each unit of the codes is
+	perRow         int     // units in a row of the codes
+
+	piece  int     // elements of a piece; n: rows are not gathered
+	pieces []int32 // piece of x at each place
+}
+
+// normRows is how many rows one item normalises.
+const normRows = 16
+
+// norm moves the quantiser behind a LayerNorm into it.
+func (f *fuser) norm(s step) bool {
+	q, ok := s.(*quantise)
+	if !ok {
+		return false
+	}
+	o := f.trace(q.x)
+	l, ok := f.made[o.root].(*layerNorm)
+	if !ok || l.meanOut || l.spread >= 0 || !f.whole(l.y) || f.root(l.y) != o.root || l.n == 0 || q.k%l.n != 0 || !f.onlyFor(o, q) {
+		return false
+	}
+	from := f.units(o, q.x, l.n)
+	if from == nil {
+		return false
+	}
+	d := &normCodes{
+		x: l.x, gamma: l.gamma, beta: l.beta, y: q.y, n: l.n, eps: l.eps, grid: q.grid.kernel(), from: from, perRow: q.k / l.n, piece: l.n,
+	}
+	if g := f.trace(l.x); len(g.chain) > 0 {
+		if p := f.unit(g, l.x, l.n); p >= 8 {
+			d.x, d.piece, d.pieces = g.root, p, f.units(g, l.x, p)
+		}
+	}
+	d.in, d.out = []int{d.x}, []int{q.y}
+	for _, id := range []int{l.gamma, l.beta} {
+		if id >= 0 {
+			d.in = append(d.in, id)
+		}
+	}
+	d.name, d.op = l.name, "LayerNorm+Quantize"
+	f.c.p.hand.ask(0, normRows*l.n, 0)
+	f.remove(l)
+	f.replace(q, d)
+	return true
+}
+
+func (s *normCodes) forward(st *State) error {
+	return st.share((len(s.from)+normRows-1)/normRows, s)
+}
+
+func (s *normCodes) item(st *State, h *hand, i int) {
+	lo := i * normRows
+	hi := min(len(s.from), lo+normRows)
+	gamma, beta := opt(st.v, s.gamma), opt(st.v, s.beta)
+	q, ld := st.u(s.y), st.p.values[s.y].ld
+	at := func(u int) []uint8 { return q[u/s.perRow*ld+u%s.perRow*s.n:] }
+	x := st.v[s.x]
+	for u := lo; u < hi; {
+		// rows that follow each other on both sides go together
+		r, m := int(s.from[u]), 1
+		for s.perRow == 1 && u+m < hi && int(s.from[u+m]) == r+m {
+			m++
+		}
+		rows := x[min(len(x), r*s.n):]
+		if s.pieces != nil {
+			rows = h.f32[:m*s.n]
+			k := s.n / s.piece
+			for j, p := range s.pieces[r*k : (r+m)*k] {
+				copy(rows[j*s.piece:][:s.piece], x[int(p)*s.piece:])
+			}
+		}
+		kernel.LayerNormQuantize(&h.w, at(u), ld, rows, s.n, gamma, beta, m, s.n, s.eps, &s.grid)
+		u += m
+	}
+}
