@@ -66,7 +66,9 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}
-	c.planMemory()
+	if err := c.planMemory(); err != nil {
+		return nil, err
+	}
 	return c.p, nil
 }
 

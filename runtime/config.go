@@ -37,6 +37,11 @@ type Config struct {
 	NoFuse bool
 
 	weights *weightStore // packed weights shared by programs; nil: the program's own
+	// MaxMemory bounds, with Train, the bytes of one State (Program.Memory): parts
+	// of the graph run forward a second time during Backward rather than keep
+	// what the gradients need. The gradients are the same, bit for bit. A limit that
+	// cannot be met is an error. 0 means no limit.
+	MaxMemory int64
 
 	floatProducts bool // quantised products multiply in float: a reference for tests
 }
@@ -60,8 +65,9 @@ type Program struct {
 
 	operands []operandShape // right-hand sides that products pack
 
-	hand  handSize // scratch of each thread of the fused steps
-	slots int      // attention steps
+	hand                 handSize // scratch of each thread of the fused steps
+	slots                int      // attention steps
+	recomputed, segments int      // see Recomputed
 }
 
 // valueKind says where a value's data lives.
@@ -93,6 +99,7 @@ type value struct {
 
 	start, end         int  // time of the root's first write and last read
 	at                 int  // offset in the arena
+	start2, end2, at2  int  // the same of its second life, see recompute.go; end2 < 0: none
 	gstart, gend, gpos int  // the same of the root's gradient; gstart < 0: none
 	grad               bool // parameters influence it (noted on roots)
 	seed               bool // the caller may give a gradient

@@ -6,9 +6,9 @@ import (
 )
 
 // The timeline of a program with T steps: step i runs forward at time i, seeds
-// are written at time T, step i runs backward at time 2T-i. One arena serves
-// activations, gradients and temporaries; two of them share memory when their
-// lives do not overlap.
+// are written at time T, and what Backward does, step by step, follows from T+1
+// on. One arena serves activations, gradients and temporaries; two of them share
+// memory when their lives do not overlap.
 
 // buffer is one request of the arena.
 type buffer struct {
@@ -51,87 +51,196 @@ func pack(bufs []buffer) int {
 	return total
 }
 
-// planMemory sets the lives of all values and places them.
-func (c *compiler) planMemory() {
+// place sets the lives of all values and places them. The steps marked in again
+// run forward a second time when a gradient needs what they gave; it then has a
+// second life, and may have a second place.
+func (c *compiler) place(again []bool) {
+	l := newLives(c, again)
 	p := c.p
-	T := len(p.steps)
-	last := 2*T + 1
-	for i := range p.values {
-		v := &p.values[i]
-		v.start, v.end = last+1, -1
-	}
-	touch := func(id, t int) {
-		r := &p.values[p.values[id].root]
-		r.start, r.end = min(r.start, t), max(r.end, t)
-	}
 	for _, id := range c.pinned { // inputs, outputs and taps live throughout
-		touch(id, -1)
-		touch(id, last)
+		l.touch(id, -1)
+		l.touch(id, l.last)
 	}
 	for i, st := range p.steps {
 		b := st.plan()
 		for _, id := range b.in {
-			touch(id, i)
+			l.touch(id, i)
 		}
 		for _, id := range b.out {
-			touch(id, i)
+			l.touch(id, i)
 		}
 		for _, id := range b.tmp {
 			if p.values[id].life != inBackward {
-				touch(id, i)
+				l.touch(id, i)
 			}
 		}
-	}
-	for i := range p.values {
-		p.values[i].gstart, p.values[i].gend = -1, -1
-	}
-	gtouch := func(id, t int) {
-		r := &p.values[p.values[id].root]
-		if r.gstart < 0 {
-			r.gstart = t
-		}
-		r.gstart, r.gend = min(r.gstart, t), max(r.gend, t)
 	}
 	for _, id := range p.seeds {
-		gtouch(id, T)
+		l.touchGrad(id, len(p.steps))
 	}
 	for i := range p.back {
-		k := &p.back[i]
-		t := 2*T - k.index
-		b := k.step.plan()
-		for _, id := range b.keep {
-			touch(id, t)
-		}
-		for _, id := range b.tmp {
-			if p.values[id].life != inForward {
-				touch(id, t)
-			}
-		}
-		for _, id := range b.out {
-			if p.values[p.values[id].root].grad {
-				gtouch(id, t)
-			}
-		}
-		for _, d := range b.dx {
-			if d.want {
-				gtouch(d.id, t)
-			}
-		}
+		l.backStep(&p.back[i])
 	}
 	var bufs []buffer
 	for i := range p.values {
 		v := &p.values[i]
-		if v.root != i {
+		if v.root != i || v.n == 0 {
 			continue
 		}
-		if v.inMemory() && v.end >= v.start && v.n > 0 {
+		if v.inMemory() && v.end >= v.start {
 			bufs = append(bufs, buffer{v.floats(), v.start, v.end, &v.at})
 		}
-		if v.grad && v.gstart >= 0 && v.param < 0 && v.n > 0 {
+		if v.inMemory() && v.end2 >= 0 {
+			bufs = append(bufs, buffer{v.floats(), v.start2, v.end2, &v.at2})
+		}
+		if v.grad && v.gstart >= 0 && v.param < 0 {
 			bufs = append(bufs, buffer{v.n, v.gstart, v.gend, &v.gpos})
 		}
 	}
 	p.floats = pack(bufs)
+}
+
+// lives collects when each root is written and read.
+type lives struct {
+	c       *compiler
+	now     int           // the next moment of Backward
+	last    int           // later than all others
+	writers map[int][]int // steps that write a root
+	dropped map[int]bool  // roots that are made again
+	done    map[int]bool  // steps that have run again
+	members map[int][]int // values of a root
+}
+
+func newLives(c *compiler, again []bool) *lives {
+	p := c.p
+	T := len(p.steps)
+	l := &lives{c: c, now: T + 1, last: 2*T + len(p.back) + 2, writers: map[int][]int{}, dropped: map[int]bool{}, done: map[int]bool{}, members: map[int][]int{}}
+	for i := range p.values {
+		v := &p.values[i]
+		v.start, v.end, v.start2, v.end2, v.gstart, v.gend = l.last+1, -1, l.last+1, -1, -1, -1
+	}
+	for i := range p.back {
+		p.back[i].again = nil
+	}
+	if again == nil {
+		return l
+	}
+	for i := range p.values {
+		r := p.values[i].root
+		l.members[r] = append(l.members[r], i)
+	}
+	for i, s := range p.steps {
+		b := s.plan()
+		for _, id := range append(slices.Clone(b.out), b.tmp...) {
+			if r := p.values[id].root; p.values[id].life != inBackward && !slices.Contains(l.writers[r], i) {
+				l.writers[r] = append(l.writers[r], i)
+			}
+		}
+	}
+	pinned := map[int]bool{}
+	for _, id := range c.pinned {
+		pinned[p.values[id].root] = true
+	}
+	for r, w := range l.writers {
+		l.dropped[r] = p.values[r].inMemory() && !pinned[r] && !slices.ContainsFunc(w, func(i int) bool { return !again[i] })
+	}
+	return l
+}
+
+// touch notes that a value is used at time t.
+func (l *lives) touch(id, t int) {
+	r := &l.c.p.values[l.c.p.values[id].root]
+	if t > len(l.c.p.steps) && l.dropped[l.c.p.values[id].root] {
+		r.start2, r.end2 = min(r.start2, t), max(r.end2, t)
+		return
+	}
+	r.start, r.end = min(r.start, t), max(r.end, t)
+}
+
+func (l *lives) touchGrad(id, t int) {
+	r := &l.c.p.values[l.c.p.values[id].root]
+	if r.gstart < 0 {
+		r.gstart = t
+	}
+	r.gstart, r.gend = min(r.gstart, t), max(r.gend, t)
+}
+
+// backStep notes what one step of Backward uses, and first what it needs made
+// again.
+func (l *lives) backStep(k *backStep) {
+	p := l.c.p
+	b := k.step.plan()
+	for _, id := range b.keep {
+		l.need(id, k)
+	}
+	for _, id := range b.tmp {
+		if p.values[id].life == untilBack {
+			l.need(id, k)
+		}
+	}
+	t := l.now
+	l.now++
+	for _, id := range b.keep {
+		l.touch(id, t)
+	}
+	for _, id := range b.tmp {
+		if p.values[id].life != inForward {
+			l.touch(id, t)
+		}
+	}
+	for _, id := range b.out {
+		if p.values[p.values[id].root].grad {
+			l.touchGrad(id, t)
+		}
+	}
+	for _, d := range b.dx {
+		if d.want {
+			l.touchGrad(d.id, t)
+		}
+	}
+}
+
+// need runs the steps again that give a dropped value.
+func (l *lives) need(id int, k *backStep) {
+	r := l.c.p.values[id].root
+	if !l.dropped[r] {
+		return
+	}
+	for _, i := range l.writers[r] {
+		if !l.done[i] {
+			l.runAgain(i, k)
+		}
+	}
+}
+
+func (l *lives) runAgain(i int, k *backStep) {
+	p := l.c.p
+	l.done[i] = true
+	s := p.steps[i]
+	b := s.plan()
+	for _, id := range b.in {
+		l.need(id, k)
+	}
+	t := l.now
+	l.now++
+	for _, id := range b.in {
+		l.touch(id, t)
+	}
+	again := rerun{step: s}
+	for _, id := range append(slices.Clone(b.out), b.tmp...) {
+		if p.values[id].life == inBackward {
+			continue
+		}
+		l.touch(id, t)
+		if r := p.values[id].root; l.dropped[r] {
+			for _, m := range l.members[r] {
+				if !slices.Contains(again.moved, m) {
+					again.moved = append(again.moved, m)
+				}
+			}
+		}
+	}
+	k.again = append(k.again, again)
 }
 
 // inMemory reports whether the data of a root lie in the arena.

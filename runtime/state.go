@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/qvitc/qvitc/internal/kernel"
@@ -32,6 +33,10 @@ type State struct {
 	hands []hand  // scratch of the fused steps, one a thread
 	heads []heads // by attention step
 	team  *team   // nil: the State works alone
+
+	arena []float32
+	home  [][]float32 // first places of values that have a second one
+	moved bool        // some values are at their second place
 }
 
 // NewState allocates a State. Parameters and other constants are not copied.
@@ -83,6 +88,7 @@ func (p *Program) NewState() *State {
 			k.prepare(s)
 		}
 	}
+	s.arena, s.home = arena, slices.Clone(s.v)
 	return s
 }
 
@@ -168,6 +174,7 @@ func (s *State) Forward() (err error) {
 			return &ir.Error{Tensor: v.Name, Msg: "the graph input has not been set"}
 		}
 	}
+	s.settle()
 	if s.on {
 		return s.timedForward()
 	}
@@ -221,6 +228,13 @@ func (s *State) Backward(grads [][]float32) {
 func (s *State) runBack(b *backStep) {
 	for _, c := range b.clear {
 		clear(s.g[c.root][c.lo:c.hi])
+	}
+	for i := range b.again {
+		r := &b.again[i]
+		s.relocate(r.moved)
+		if err := r.step.forward(s); err != nil {
+			panic(err) // the same step has run on the same data
+		}
 	}
 	b.step.backward(s)
 }

@@ -40,6 +40,7 @@ type backStep struct {
 	step  step
 	index int     // of the step in Program.steps
 	clear []piece // gradient ranges to clear first
+	again []rerun // steps that run forward again before it
 }
 
 // piece is a range of a root value.
