@@ -23,6 +23,7 @@ type engine struct {
 	drops            []DropPath
 	step             int // that run computes; drop-path is drawn by it
 	opt              Options
+	phases           *Phases
 	plans            map[int]*plan // by images of a shard
 	workers          []*worker
 	total            [][]float32 // summed gradients
@@ -50,7 +51,7 @@ type worker struct {
 }
 
 func newEngine(j *Job, params []Param, o Options) (*engine, error) {
-	e := &engine{student: j.Student, opt: o, plans: map[int]*plan{}}
+	e := &engine{student: j.Student, opt: o, phases: j.Phases, plans: map[int]*plan{}}
 	for _, p := range params {
 		e.params = append(e.params, p.Value)
 	}

@@ -41,8 +41,10 @@ func (e *engine) run(b *dataset.Batch) (Parts, error) {
 		wg.Go(func() {
 			for s := range tasks {
 				sums[s], errs[s] = w.shard(e, b, bounds[s], bounds[s+1])
+				lap := e.phases.clock()
 				<-added[s]
 				w.addTo(e.total, s == 0)
+				lap(phaseSum)
 				close(added[s+1])
 			}
 		})
@@ -97,16 +99,19 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 	p := e.plans[n]
 	per := len(b.X) / len(b.Labels)
 	x := b.X[lo*per : hi*per]
+	lap := e.phases.clock()
 	st, err := runOn(w.student, p.student, e.student, n, x, func(st *runtime.State) error { return e.setDropPath(st, lo) })
 	if err != nil {
 		return sum, fmt.Errorf("student: %w", err)
 	}
+	lap(phaseForward)
 	var te *runtime.State
 	if e.teacher != nil {
 		if te, err = runOn(w.teacher, p.teacher, e.teacher, n, x, nil); err != nil {
 			return sum, fmt.Errorf("teacher: %w", err)
 		}
 	}
+	lap(phaseTeacher)
 	weight := 1 / float64(len(b.Labels))
 	student, grad := e.logits[0], make([][]float32, len(e.logits[0]))
 	for h, v := range student {
@@ -147,7 +152,9 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 	if !finite(sum.total) {
 		return sum, nil // the trainer reports it; a backward pass would tell nothing more
 	}
+	lap(phaseLoss)
 	st.Backward(w.grads)
+	lap(phaseBackward)
 	return sum, nil
 }
 

@@ -36,6 +36,8 @@ type Job struct {
 	// ends the run. May be nil.
 	Epoch func(done int) error
 
+	Phases *Phases // where the time of the steps is added up; may be nil
+
 	Progress func(Step)   // called after every step; may be nil
 	Notify   func(string) // remarks, one line each: a checkpoint passed over, a step skipped; may be nil
 }
@@ -234,6 +236,7 @@ func (t *trainer) step(b *dataset.Batch) error {
 		return nil
 	}
 	damping := t.o.Damping * (1 - math.Cos(math.Pi*float64(h.Step)/float64(t.steps))) / 2
+	lap := t.job.Phases.clock()
 	norm, bad := t.opt.prepare(t.eng.total, damping, t.o.Threads)
 	if !finite(norm) {
 		f := &Fault{Step: h.Step, What: "the norm of the gradient", Value: norm, Hint: "lower the learning rate"}
@@ -250,6 +253,7 @@ func (t *trainer) step(b *dataset.Batch) error {
 	}
 	lr := t.o.rate(h.Step, t.steps)
 	t.opt.step(t.eng.total, norm, lr, t.o.Threads)
+	lap(phaseUpdate)
 	h.Updates = t.opt.updates
 	h.InRow = 0
 	if t.o.Outlier > 0 {

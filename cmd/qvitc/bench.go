@@ -22,6 +22,7 @@ type benchFlags struct {
 	batch, warmUp, iters int
 	profile              string
 	peers                peerFlags
+	train                trainBenchFlags
 }
 
 // benched is what bench --json prints. Times are of whole batches; memory is
@@ -67,7 +68,11 @@ func (a *app) benchCmd() *cobra.Command {
 prints percentiles of the latency, images a second, memory, and where the time
 goes. One thread unless --threads says otherwise. --vs ort lets ONNX Runtime
 take turns in a process of its own, when Python has it, and prints ratios of the
-best and of the median times: on a shared machine only these can be compared.`,
+best and of the median times: on a shared machine only these can be compared.
+
+With --train it measures training steps on a float model: -b w4a4 and the like
+for quantisation-aware training, with the teacher and without, -b float for
+float training. --vs torch lets PyTorch take turns with an equal step.`,
 		Example: "  qvitc bench deit.w4a4.onnx --threads 2\n" +
 			"  qvitc bench deit.w4a4.onnx --vs ort --vs-model deit.onnx --vs-int8",
 		Args: oneModel,
@@ -75,15 +80,20 @@ best and of the median times: on a shared machine only these can be compared.`,
 			if !c.Flags().Changed("threads") {
 				a.threads = 1
 			}
+			if o.train.on {
+				set(&o.warmUp, 3, c.Flags().Changed("warmup"))
+				set(&o.iters, 20, c.Flags().Changed("iters"))
+			}
 			return a.bench(c.Context(), args[0], o)
 		},
 	}
 	f := c.Flags()
 	f.IntVar(&o.batch, "batch", 1, "images in a run")
-	f.IntVar(&o.warmUp, "warmup", 10, "runs before measuring")
-	f.IntVar(&o.iters, "iters", 100, "runs to measure")
+	f.IntVar(&o.warmUp, "warmup", 10, "runs before measuring (3 with --train)")
+	f.IntVar(&o.iters, "iters", 100, "runs to measure (20 with --train)")
 	f.StringVar(&o.profile, "profile", "", "write a CPU profile of the measured runs for go tool pprof")
 	o.peers.add(c)
+	o.train.add(c)
 	return c
 }
 
@@ -96,7 +106,7 @@ func (o *benchFlags) check() error {
 			return failf(exitUsage, "", "--%s %d: want at least %d", f.name, f.n, f.min)
 		}
 	}
-	return o.peers.check()
+	return o.peers.check(o.train.on)
 }
 
 func (a *app) bench(ctx context.Context, path string, o *benchFlags) error {
@@ -104,6 +114,9 @@ func (a *app) bench(ctx context.Context, path string, o *benchFlags) error {
 		return err
 	}
 	goruntime.GOMAXPROCS(a.threads)
+	if o.train.on {
+		return a.benchTrain(ctx, path, o)
+	}
 	r := &benched{Model: path, Machine: bench.Machine(), Version: toolVersion(), Kernels: kernel.Name(), Threads: a.threads, Batch: o.batch, Runs: o.iters}
 	bare := bench.Resident()
 	subject, err := a.benchSubject(ctx, path, o, r)
@@ -178,22 +191,15 @@ func (a *app) benchTurns(ctx context.Context, subject bench.Subject, o *benchFla
 		return nil, err
 	}
 	defer peers.close()
-	if o.profile != "" {
-		f, err := os.Create(o.profile)
-		if err != nil {
-			return nil, fail(exitIO, err)
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return nil, fail(exitIO, err)
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := o.startProfile()
+	if err != nil {
+		return nil, err
 	}
+	defer stop()
 	if len(peers) == 0 {
 		times, err := subject.Time(ctx, o.iters)
 		return times, fail(exitUnsupported, err)
 	}
-	const turn = 10 // runs
 	times, err := bench.Interleave(ctx, (o.iters+turn-1)/turn, min(turn, o.iters), append([]bench.Subject{subject}, peers.subjects()...)...)
 	if err != nil {
 		return nil, fail(exitUnsupported, err)
@@ -202,6 +208,35 @@ func (a *app) benchTurns(ctx context.Context, subject bench.Subject, o *benchFla
 	r.Peers = peers.results(times)
 	return times[0], nil
 }
+
+// startProfile begins the CPU profile that was asked for, if any.
+func (o *benchFlags) startProfile() (stop func(), err error) {
+	if o.profile == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(o.profile)
+	if err != nil {
+		return nil, fail(exitIO, err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, fail(exitIO, err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}, nil
+}
+
+// set gives a flag that was not given another default.
+func set(flag *int, n int, given bool) {
+	if !given {
+		*flag = n
+	}
+}
+
+// turn is the number of runs of a turn when peers are measured too.
+const turn = 10
 
 // randomInputs draws a normal distribution for every input of the model.
 func randomInputs(m *model, batch int) (map[string]*ir.Tensor, error) {
@@ -250,7 +285,7 @@ func (a *app) printBenched(r *benched) {
 	for _, t := range r.Operators {
 		fmt.Fprintf(w, "%-34s %6d %9.3f %6.1f%%\n", t.Op, t.Steps, t.Ms, 100*t.Share)
 	}
-	printPeers(w, r)
+	printPeers(w, r.Peers, turn)
 }
 
 // count is a number with its noun.

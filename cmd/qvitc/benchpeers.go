@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/qvitc/qvitc/bench"
+	"github.com/qvitc/qvitc/report"
 	"github.com/spf13/cobra"
 )
 
@@ -18,20 +19,26 @@ type peerFlags struct {
 	models []string
 	int8   bool
 	python string
+	torch  string
 }
 
 func (o *peerFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.vs, "vs", "", "let this take turns: ort (ONNX Runtime of a Python installation)")
+	f.StringVar(&o.vs, "vs", "", "let this take turns: ort (ONNX Runtime) or, with --train, torch (PyTorch), of a Python installation")
 	f.StringArrayVar(&o.models, "vs-model", nil, "model that the other runs, such as the float original (repeatable; default: the same file)")
 	f.BoolVar(&o.int8, "vs-int8", false, "the other also runs its own 8-bit form of each --vs-model")
 	f.StringVar(&o.python, "ort-python", "python3", "Python interpreter that has onnxruntime")
+	f.StringVar(&o.torch, "torch-python", "python3", "Python interpreter that has torch")
 }
 
-func (o *peerFlags) check() error {
+func (o *peerFlags) check(train bool) error {
 	switch {
-	case o.vs != "" && o.vs != "ort":
-		return failf(exitUsage, "there is ort", "--vs %q is not known", o.vs)
+	case train && o.vs != "" && o.vs != "torch":
+		return failf(exitUsage, "there is torch", "--vs %q: cannot be trained beside ours", o.vs)
+	case !train && o.vs != "" && o.vs != "ort":
+		return failf(exitUsage, "there is ort; with --train torch", "--vs %q is not known", o.vs)
+	case train && (len(o.models) > 0 || o.int8):
+		return failf(exitUsage, "", "--vs-model and --vs-int8 do not go with --train")
 	case o.vs == "" && (len(o.models) > 0 || o.int8):
 		return failf(exitUsage, "add --vs ort", "--vs-model and --vs-int8 say what the program of --vs runs, and --vs is missing")
 	case o.int8 && len(o.models) == 0:
@@ -95,6 +102,33 @@ func (o *peerFlags) start(ctx context.Context, a *app, r *benched) (peers, error
 	return ps, nil
 }
 
+// startTraining starts the other program with a network of the same sizes.
+func (o *peerFlags) startTraining(ctx context.Context, b *trainBench) (peers, error) {
+	if o.vs == "" {
+		return nil, nil
+	}
+	arch, err := report.Describe(b.model.graph)
+	if err != nil {
+		return nil, fail(exitUnsupported, err)
+	}
+	if len(arch.Widths) != 1 || len(arch.Patch) != 2 || arch.Patch[0] != arch.Patch[1] || b.shape.H != b.shape.W {
+		return nil, failf(exitUnsupported, "", "%s is %s: PyTorch's step is written for ViT and DeiT on square images", b.model.path, arch.Name)
+	}
+	t := bench.TorchOptions{Python: o.torch, Dim: arch.Widths[0], Depth: arch.Blocks, Heads: arch.Heads[0], Patch: arch.Patch[0], Image: b.shape.H,
+		Channels: b.shape.C, Classes: b.classes, Batch: b.o.batch, Threads: b.app.threads}
+	if !b.o.train.float() {
+		t.Weights, t.Acts = b.bits.weights, b.bits.acts
+	}
+	c, err := bench.StartTorch(ctx, t)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fail(exitInternal, ctx.Err())
+		}
+		return nil, failf(exitUnsupported, "--torch-python names a Python that has torch (pip install torch numpy)", "PyTorch does not run: %v", err)
+	}
+	return peers{{c, "the same sizes"}}, nil
+}
+
 func (ps peers) close() {
 	for _, p := range ps {
 		p.Close()
@@ -124,12 +158,12 @@ func (ps peers) results(times [][]time.Duration) []peerResult {
 	return out
 }
 
-func printPeers(w io.Writer, r *benched) {
-	if len(r.Peers) == 0 {
+func printPeers(w io.Writer, peers []peerResult, turn int) {
+	if len(peers) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nin turns of ten runs, other over ours: best to best and median to median\n")
-	for _, p := range r.Peers {
+	fmt.Fprintf(w, "\nin turns of %d, other over ours: best to best and median to median\n", turn)
+	for _, p := range peers {
 		fmt.Fprintf(w, "%-28s %-24s best %.2f ms %5.2fx  median %.2f ms %5.2fx  load + first %.0f ms  +%.0f MB\n",
 			p.Name, filepath.Base(p.Model), p.BestMs, p.BestRatio, p.P50Ms, p.MedianRatio, p.LoadMs+p.FirstMs, p.OverBareMB)
 	}

@@ -126,7 +126,7 @@ func (o *newFlags) model(name string) (zoo.Model, error) {
 			to   *int
 			from int
 		}{{&m.Dim, o.dim}, {&m.Depth, o.depth}, {&m.Patch, o.patch}, {&m.Image, o.image}, {&m.Channels, o.channels}, {&m.Classes, o.classes}} {
-			set(s.to, s.from)
+			resize(s.to, s.from)
 		}
 		if len(o.heads) == 1 {
 			m.Heads = o.heads[0]
@@ -141,7 +141,7 @@ func (o *newFlags) model(name string) (zoo.Model, error) {
 			to   *int
 			from int
 		}{{&m.Dim, o.dim}, {&m.Window, o.window}, {&m.Patch, o.patch}, {&m.Image, o.image}, {&m.Channels, o.channels}, {&m.Classes, o.classes}} {
-			set(s.to, s.from)
+			resize(s.to, s.from)
 		}
 		if o.depths != nil {
 			m.Depths = o.depths
@@ -155,7 +155,8 @@ func (o *newFlags) model(name string) (zoo.Model, error) {
 	return nil, failf(exitInternal, "", "%s is of an unknown family", name)
 }
 
-func set(to *int, n int) {
+// resize sets a size that is given.
+func resize(to *int, n int) {
 	if n != 0 {
 		*to = n
 	}
