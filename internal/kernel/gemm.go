@@ -8,6 +8,7 @@ type Workspace struct {
 	i8    []uint8
 	i16   []int16
 	i32   []int32
+	u64   []uint64
 	gemm  gemmArgs
 	igemm igemmArgs
 

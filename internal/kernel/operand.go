@@ -64,8 +64,8 @@ func PackRows[T uint8 | int8](o *Operand, j0, rows int, codes []T, ld, offset in
 // PackCols packs the inputs p0 .. p0+rows-1 of all outputs, such as values by token:
 // row i of codes (ld apart) holds input p0+i of the n outputs. Each code is stored
 // less offset, and must then fit the operand's width. p0 is a multiple of 4, and so
-// is rows but in the call that reaches k. Calls for different inputs may run at the
-// same time. Outputs beyond n are undefined.
+// is rows but in the call that reaches k. Calls for different blocks of
+// 64 inputs may run at the same time. Outputs beyond n are undefined.
 func PackCols[T uint8 | int8](o *Operand, p0, rows int, codes []T, ld, offset int) {
 	if rows <= 0 || o.n == 0 {
 		return
