@@ -522,9 +522,9 @@ DATA onesW<>+48(SB)/8, $0x0001000100010001
 DATA onesW<>+56(SB)/8, $0x0001000100010001
 GLOBL onesW<>(SB), RODATA|NOPTR, $64
 
-// func tileExactAVX2(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
+// func tileWordsAVX2(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
 // Requires: AVX, AVX2
-TEXT ·tileExactAVX2(SB), NOSPLIT, $0-64
+TEXT ·tileWordsAVX2(SB), NOSPLIT, $0-64
 	MOVQ a+0(FP), SI
 	MOVQ lda+8(FP), AX
 	MOVQ panel+16(FP), DI
@@ -544,73 +544,65 @@ next28:
 	JEQ    rows31
 	CMPQ   R12, $0x02
 	JEQ    rows32
+	CMPQ   R12, $0x03
+	JEQ    rows33
+	CMPQ   R12, $0x04
+	JEQ    rows34
+	CMPQ   R12, $0x05
+	JEQ    rows35
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	VXORPS X9, X9, X9
+	VXORPS X10, X10, X10
+	VXORPS X11, X11, X11
 
-loop34:
-	VMOVUPS      (R10), Y6
-	VMOVUPS      32(R10), Y7
+loop37:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
 	ADDQ         $+64, R10
-	VPBROADCASTD (R8), Y8
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y6, Y12, Y12
-	VPMADDUBSW   Y6, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y0, Y0
-	VPADDD       Y11, Y0, Y0
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y7, Y12, Y12
-	VPMADDUBSW   Y7, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y1, Y1
-	VPADDD       Y11, Y1, Y1
-	VPBROADCASTD (R8)(AX*1), Y8
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y6, Y12, Y12
-	VPMADDUBSW   Y6, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y2, Y2
-	VPADDD       Y11, Y2, Y2
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y7, Y12, Y12
-	VPMADDUBSW   Y7, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y3, Y3
-	VPADDD       Y11, Y3, Y3
-	VPBROADCASTD (R8)(AX*2), Y8
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y6, Y12, Y12
-	VPMADDUBSW   Y6, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y4, Y4
-	VPADDD       Y11, Y4, Y4
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y7, Y12, Y12
-	VPMADDUBSW   Y7, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y5, Y5
-	VPADDD       Y11, Y5, Y5
+	VPBROADCASTD (R8), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD (R8)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD (R8)(AX*2), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y5, Y5
+	VPBROADCASTD (R9), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y7, Y7
+	VPBROADCASTD (R9)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y9, Y9
+	VPBROADCASTD (R9)(AX*2), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y10, Y10
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y11, Y11
 	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
 	DECQ         CX
-	JNZ          loop34
+	JNZ          loop37
 	TESTQ        R13, R13
-	JNZ          add35
+	JNZ          add38
 	VMOVUPS      Y0, (R11)
 	VMOVUPS      Y1, 32(R11)
 	ADDQ         BX, R11
@@ -620,9 +612,274 @@ loop34:
 	VMOVUPS      Y4, (R11)
 	VMOVUPS      Y5, 32(R11)
 	ADDQ         BX, R11
-	JMP          stored36
+	VMOVUPS      Y6, (R11)
+	VMOVUPS      Y7, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y8, (R11)
+	VMOVUPS      Y9, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y10, (R11)
+	VMOVUPS      Y11, 32(R11)
+	ADDQ         BX, R11
+	JMP          stored39
 
-add35:
+add38:
+	VPADDD  (R11), Y0, Y0
+	VMOVUPS Y0, (R11)
+	VPADDD  32(R11), Y1, Y1
+	VMOVUPS Y1, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y2, Y2
+	VMOVUPS Y2, (R11)
+	VPADDD  32(R11), Y3, Y3
+	VMOVUPS Y3, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y4, Y4
+	VMOVUPS Y4, (R11)
+	VPADDD  32(R11), Y5, Y5
+	VMOVUPS Y5, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y6, Y6
+	VMOVUPS Y6, (R11)
+	VPADDD  32(R11), Y7, Y7
+	VMOVUPS Y7, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y8, Y8
+	VMOVUPS Y8, (R11)
+	VPADDD  32(R11), Y9, Y9
+	VMOVUPS Y9, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y10, Y10
+	VMOVUPS Y10, (R11)
+	VPADDD  32(R11), Y11, Y11
+	VMOVUPS Y11, 32(R11)
+	ADDQ    BX, R11
+
+stored39:
+	LEAQ (SI)(AX*2), SI
+	LEAQ (SI)(AX*2), SI
+	LEAQ (SI)(AX*2), SI
+	SUBQ $0x06, R12
+	JNZ  next28
+	JMP  done29
+
+rows35:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	VXORPS X9, X9, X9
+
+loop40:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	ADDQ         $+64, R10
+	VPBROADCASTD (R8), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD (R8)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD (R8)(AX*2), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y5, Y5
+	VPBROADCASTD (R9), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y7, Y7
+	VPBROADCASTD (R9)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y9, Y9
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         CX
+	JNZ          loop40
+	TESTQ        R13, R13
+	JNZ          add41
+	VMOVUPS      Y0, (R11)
+	VMOVUPS      Y1, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y3, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y4, (R11)
+	VMOVUPS      Y5, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y6, (R11)
+	VMOVUPS      Y7, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y8, (R11)
+	VMOVUPS      Y9, 32(R11)
+	ADDQ         BX, R11
+	JMP          stored42
+
+add41:
+	VPADDD  (R11), Y0, Y0
+	VMOVUPS Y0, (R11)
+	VPADDD  32(R11), Y1, Y1
+	VMOVUPS Y1, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y2, Y2
+	VMOVUPS Y2, (R11)
+	VPADDD  32(R11), Y3, Y3
+	VMOVUPS Y3, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y4, Y4
+	VMOVUPS Y4, (R11)
+	VPADDD  32(R11), Y5, Y5
+	VMOVUPS Y5, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y6, Y6
+	VMOVUPS Y6, (R11)
+	VPADDD  32(R11), Y7, Y7
+	VMOVUPS Y7, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y8, Y8
+	VMOVUPS Y8, (R11)
+	VPADDD  32(R11), Y9, Y9
+	VMOVUPS Y9, 32(R11)
+	ADDQ    BX, R11
+
+stored42:
+	JMP done29
+
+rows34:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+
+loop43:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	ADDQ         $+64, R10
+	VPBROADCASTD (R8), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD (R8)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD (R8)(AX*2), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y5, Y5
+	VPBROADCASTD (R9), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y7, Y7
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         CX
+	JNZ          loop43
+	TESTQ        R13, R13
+	JNZ          add44
+	VMOVUPS      Y0, (R11)
+	VMOVUPS      Y1, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y3, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y4, (R11)
+	VMOVUPS      Y5, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y6, (R11)
+	VMOVUPS      Y7, 32(R11)
+	ADDQ         BX, R11
+	JMP          stored45
+
+add44:
+	VPADDD  (R11), Y0, Y0
+	VMOVUPS Y0, (R11)
+	VPADDD  32(R11), Y1, Y1
+	VMOVUPS Y1, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y2, Y2
+	VMOVUPS Y2, (R11)
+	VPADDD  32(R11), Y3, Y3
+	VMOVUPS Y3, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y4, Y4
+	VMOVUPS Y4, (R11)
+	VPADDD  32(R11), Y5, Y5
+	VMOVUPS Y5, 32(R11)
+	ADDQ    BX, R11
+	VPADDD  (R11), Y6, Y6
+	VMOVUPS Y6, (R11)
+	VPADDD  32(R11), Y7, Y7
+	VMOVUPS Y7, 32(R11)
+	ADDQ    BX, R11
+
+stored45:
+	JMP done29
+
+rows33:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+
+loop46:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
+	ADDQ         $+64, R10
+	VPBROADCASTD (R8), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD (R8)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y3, Y3
+	VPBROADCASTD (R8)(AX*2), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y5, Y5
+	ADDQ         $0x04, R8
+	DECQ         CX
+	JNZ          loop46
+	TESTQ        R13, R13
+	JNZ          add47
+	VMOVUPS      Y0, (R11)
+	VMOVUPS      Y1, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y3, 32(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Y4, (R11)
+	VMOVUPS      Y5, 32(R11)
+	ADDQ         BX, R11
+	JMP          stored48
+
+add47:
 	VPADDD  (R11), Y0, Y0
 	VMOVUPS Y0, (R11)
 	VPADDD  32(R11), Y1, Y1
@@ -639,12 +896,8 @@ add35:
 	VMOVUPS Y5, 32(R11)
 	ADDQ    BX, R11
 
-stored36:
-	LEAQ (SI)(AX*2), SI
-	LEAQ (SI)(AX*1), SI
-	SUBQ $0x03, R12
-	JNZ  next28
-	JMP  done29
+stored48:
+	JMP done29
 
 rows32:
 	VXORPS X0, X0, X0
@@ -652,58 +905,34 @@ rows32:
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 
-loop37:
-	VMOVUPS      (R10), Y6
-	VMOVUPS      32(R10), Y7
+loop49:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
 	ADDQ         $+64, R10
-	VPBROADCASTD (R8), Y8
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y6, Y12, Y12
-	VPMADDUBSW   Y6, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y0, Y0
-	VPADDD       Y11, Y0, Y0
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y7, Y12, Y12
-	VPMADDUBSW   Y7, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y1, Y1
-	VPADDD       Y11, Y1, Y1
-	VPBROADCASTD (R8)(AX*1), Y8
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y6, Y12, Y12
-	VPMADDUBSW   Y6, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y2, Y2
-	VPADDD       Y11, Y2, Y2
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y7, Y12, Y12
-	VPMADDUBSW   Y7, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y3, Y3
-	VPADDD       Y11, Y3, Y3
+	VPBROADCASTD (R8), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
+	VPBROADCASTD (R8)(AX*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y3, Y3
 	ADDQ         $0x04, R8
 	DECQ         CX
-	JNZ          loop37
+	JNZ          loop49
 	TESTQ        R13, R13
-	JNZ          add38
+	JNZ          add50
 	VMOVUPS      Y0, (R11)
 	VMOVUPS      Y1, 32(R11)
 	ADDQ         BX, R11
 	VMOVUPS      Y2, (R11)
 	VMOVUPS      Y3, 32(R11)
 	ADDQ         BX, R11
-	JMP          stored39
+	JMP          stored51
 
-add38:
+add50:
 	VPADDD  (R11), Y0, Y0
 	VMOVUPS Y0, (R11)
 	VPADDD  32(R11), Y1, Y1
@@ -715,65 +944,43 @@ add38:
 	VMOVUPS Y3, 32(R11)
 	ADDQ    BX, R11
 
-stored39:
+stored51:
 	JMP done29
 
 rows31:
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 
-loop40:
-	VMOVUPS      (R10), Y6
-	VMOVUPS      32(R10), Y7
+loop52:
+	VMOVUPS      (R10), Y12
+	VMOVUPS      32(R10), Y13
 	ADDQ         $+64, R10
-	VPBROADCASTD (R8), Y8
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y6, Y12, Y12
-	VPMADDUBSW   Y6, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y0, Y0
-	VPADDD       Y11, Y0, Y0
-	VPAND        evenBytes<>+0(SB), Y8, Y12
-	VPANDN       Y8, Y12, Y11
-	VPMADDUBSW   Y7, Y12, Y12
-	VPMADDUBSW   Y7, Y11, Y11
-	VPMADDWD     onesW<>+0(SB), Y12, Y12
-	VPMADDWD     onesW<>+0(SB), Y11, Y11
-	VPADDD       Y12, Y1, Y1
-	VPADDD       Y11, Y1, Y1
+	VPBROADCASTD (R8), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y15
+	VPADDD       Y15, Y1, Y1
 	ADDQ         $0x04, R8
 	DECQ         CX
-	JNZ          loop40
+	JNZ          loop52
 	TESTQ        R13, R13
-	JNZ          add41
+	JNZ          add53
 	VMOVUPS      Y0, (R11)
 	VMOVUPS      Y1, 32(R11)
 	ADDQ         BX, R11
-	JMP          stored42
+	JMP          stored54
 
-add41:
+add53:
 	VPADDD  (R11), Y0, Y0
 	VMOVUPS Y0, (R11)
 	VPADDD  32(R11), Y1, Y1
 	VMOVUPS Y1, 32(R11)
 	ADDQ    BX, R11
 
-stored42:
+stored54:
 done29:
 	VZEROUPPER
 	RET
-
-DATA evenBytes<>+0(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+8(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+16(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+24(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+32(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+40(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+48(SB)/8, $0x00ff00ff00ff00ff
-DATA evenBytes<>+56(SB)/8, $0x00ff00ff00ff00ff
-GLOBL evenBytes<>(SB), RODATA|NOPTR, $64
 
 // func unpack2AVX2(dst *uint8, src *uint8, groups int)
 // Requires: AVX, AVX2
@@ -784,7 +991,7 @@ TEXT ·unpack2AVX2(SB), NOSPLIT, $0-24
 	VMOVUPS field2<>+0(SB), Y0
 	VMOVUPS half2<>+0(SB), Y1
 
-loop43:
+loop55:
 	VPAND   (CX), Y0, Y2
 	VPSUBB  Y1, Y2, Y2
 	VMOVUPS Y2, (AX)
@@ -824,7 +1031,7 @@ loop43:
 	ADDQ    $+64, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop43
+	JNZ     loop55
 	VZEROUPPER
 	RET
 
@@ -858,7 +1065,7 @@ TEXT ·unpack3AVX2(SB), NOSPLIT, $0-24
 	VMOVUPS half3<>+0(SB), Y1
 	VMOVUPS third<>+0(SB), Y2
 
-loop44:
+loop56:
 	VMOVDQU 64(CX), Y3
 	VPAND   (CX), Y0, Y4
 	VPSLLW  $0x02, Y3, Y5
@@ -923,7 +1130,7 @@ loop44:
 	ADDQ    $+96, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop44
+	JNZ     loop56
 	VZEROUPPER
 	RET
 
@@ -956,7 +1163,7 @@ TEXT ·unpack4AVX2(SB), NOSPLIT, $0-24
 	VMOVUPS field4<>+0(SB), Y0
 	VMOVUPS half4<>+0(SB), Y1
 
-loop45:
+loop57:
 	VPAND   (CX), Y0, Y2
 	VPSUBB  Y1, Y2, Y2
 	VMOVUPS Y2, (AX)
@@ -992,7 +1199,7 @@ loop45:
 	ADDQ    $+128, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop45
+	JNZ     loop57
 	VZEROUPPER
 	RET
 

@@ -4,7 +4,7 @@
 
 package kernel
 
-// tileAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four codes, steps and rows are positive.
+// tileAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive.
 //
 //go:noescape
 func tileAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)

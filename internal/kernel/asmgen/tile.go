@@ -17,7 +17,11 @@ func tilePart(m machine) {
 				VPMADDUBSW(b, a, t)
 				VPADDW(t, acc, acc)
 			}})
-		tile(m, "tileExact", dotProduct{rows: 3, vectors: 2, step: exactStep})
+		tile(m, "tileWords", dotProduct{rows: 6, vectors: 2,
+			step: func(b, a, acc, t reg.Register) {
+				VPMADDWD(b, a, t)
+				VPADDD(t, acc, acc)
+			}})
 	}
 	unpack(m)
 	if m.wide() {
@@ -25,8 +29,8 @@ func tilePart(m machine) {
 	}
 }
 
-// dotProduct is the arithmetic of a tile: a step multiplies four codes of a row by
-// those of one vector of outputs.
+// dotProduct is the arithmetic of a tile: a step multiplies four bytes of a row, as
+// codes of 8 or of 16 bits, by those of one vector of outputs.
 type dotProduct struct {
 	rows, vectors int  // of a block, whose sums stay in registers
 	words         bool // sums are of 16 bits, to be widened at the end
@@ -37,7 +41,7 @@ type dotProduct struct {
 // base[i/3] + (i%3)·lda, and all bases move by the four bytes of a step.
 func tile(m machine, name string, p dotProduct) {
 	signature := "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)"
-	doc := "multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four codes, steps and rows are positive."
+	doc := "multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive."
 	if !m.wide() {
 		signature = "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)"
 		doc += " Where add is not 0, the sums are added to dst."
@@ -129,21 +133,6 @@ func tile(m machine, name string, p dotProduct) {
 	}
 	Label(done)
 	end()
-}
-
-// exactStep multiplies any 8-bit codes: the sum of two products may not fit in 16
-// bits, so the even and the odd codes go apart. It uses three registers above t.
-func exactStep(b, a, acc, t reg.Register) {
-	odd, even := reg.Y11, reg.Y12
-	VPAND(c32("evenBytes", 0x00ff00ff), a, even)
-	VPANDN(a, even, odd)
-	_ = t
-	VPMADDUBSW(b, even, even)
-	VPMADDUBSW(b, odd, odd)
-	VPMADDWD(c32("onesW", 0x00010001), even, even)
-	VPMADDWD(c32("onesW", 0x00010001), odd, odd)
-	VPADDD(even, acc, acc)
-	VPADDD(odd, acc, acc)
 }
 
 // storeSums writes the sums of a block of r rows, or adds them to dst, and moves
