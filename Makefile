@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz kill models mutants
+.PHONY: test ci interop fuzz kill models mutants matrix
 
 test:
 	go test ./...
@@ -9,6 +9,10 @@ ci:
 
 interop:
 	bash interop/run.sh
+
+# docs/matrix.md: every target on several versions of ONNX Runtime and its browser build
+matrix:
+	bash interop/matrix.sh
 
 fuzz:
 	go test -fuzz FuzzParse -fuzztime 60s ./ir
