@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"flag"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +16,7 @@ import (
 	"github.com/qvitc/qvitc/ops"
 )
 
-var writeTo = flag.String("write", "", "write the crafted files as ONNX into this folder (interop/hazards.py runs them)")
+var writeTo = flag.String("write", "", "write the crafted files as ONNX test folders into this one (make matrix runs them)")
 
 // crafted reads a text file as a model that went through bytes, and the hazards
 // that its first line names.
@@ -45,15 +47,55 @@ func crafted(t *testing.T, path string) (m *onnxio.Model, finds []string) {
 		t.Fatalf("%s: %v", path, err)
 	}
 	if *writeTo != "" {
-		name := strings.TrimSuffix(filepath.Base(path), ".ir") + ".onnx"
-		if err := os.WriteFile(filepath.Join(*writeTo, name), b, 0o666); err != nil {
-			t.Fatal(err)
-		}
+		writeCase(t, g, b, filepath.Join(*writeTo, strings.TrimSuffix(filepath.Base(path), ".ir")))
 	}
 	if m, err = onnxio.ReadModel(b, onnxio.Options{Name: path}); err != nil {
 		t.Fatal(err)
 	}
 	return m, strings.Fields(names)
+}
+
+// writeCase writes a test folder: the model, random inputs and, where the exact
+// evaluator knows the operators, the outputs.
+func writeCase(t *testing.T, g *ir.Graph, model []byte, dir string) {
+	t.Helper()
+	data := filepath.Join(dir, "test_data_set_0")
+	if err := os.MkdirAll(data, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), model, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	in := map[string]*ir.Tensor{}
+	for i, v := range g.Inputs {
+		n, dims := 1, make([]int, v.Type.Rank())
+		for k, d := range v.Type.Shape {
+			dims[k] = 3
+			if d.Known() {
+				dims[k] = int(d.Size)
+			}
+			n *= dims[k]
+		}
+		x := make([]float32, n)
+		for k := range x {
+			x[k] = float32(r.NormFloat64())
+		}
+		in[v.Name] = ir.Of(x, dims...)
+		if err := onnxio.WriteTensor(filepath.Join(data, fmt.Sprintf("input_%d.pb", i)), in[v.Name], v.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := ops.EvalGraph(g, in)
+	if err != nil {
+		t.Logf("%s: without outputs: %v", dir, err)
+		return
+	}
+	for i, v := range g.Outputs {
+		if err := onnxio.WriteTensor(filepath.Join(data, fmt.Sprintf("output_%d.pb", i)), out[v.Name], v.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func ids(found []Finding) (out []string) {

@@ -10,7 +10,7 @@
 //	}
 //
 // Each hazard holds for a range of versions, which was measured by running the
-// crafted files of testdata on them (interop/hazards.py). Low-bit files meet most
+// crafted files of testdata on them (make matrix, docs/matrix.md). Low-bit files meet most
 // of them: a 4-bit weight that is dequantised in front of MatMul loads everywhere,
 // and from some version on has its activations rounded to 8 bits in silence.
 //

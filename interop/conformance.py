@@ -63,6 +63,8 @@ def check(folder):
     for data in sorted(folder.glob("test_data_set_*")):
         feed = {v.name: tensor(data / f"input_{i}.pb") for i, v in enumerate(session.get_inputs())}
         for i, have in enumerate(session.run(None, feed)):
+            if not (data / f"output_{i}.pb").exists():
+                continue
             want = tensor(data / f"output_{i}.pb")
             worst = max(worst, float(np.abs(have - want).max() / np.abs(want).max()))
     return worst

@@ -2,6 +2,7 @@
 
 usage: matrix.py run OUT VERSION       one JSON line for each file of OUT/files.txt, in the ONNX Runtime of this interpreter
        matrix.py unpack OUT            inputs and logits as plain float32 files, for the browser build
+       matrix.py hazards OUT VERSION   the crafted files of package doctor in OUT/hazards, one JSON line each
        matrix.py table OUT RUNTIME...  the table of docs/matrix.md
 
 Every file is compared with what qvitc answers for the packed file of the same
@@ -62,6 +63,39 @@ def unpack(out):
         (out / f"{name}.shape.json").write_text(json.dumps({"inputs": shape, "classes": data["logits"].shape[1]}))
 
 
+def hazards(out, version):
+    import conformance
+    for folder in sorted((out / "hazards").iterdir()):
+        try:
+            diff = conformance.check(folder)
+        except Exception as e:
+            said = str(e)
+            status = "fails when run" if "Non-zero status code" in said else "refused"
+        else:
+            status = "right" if diff < 1e-3 else "wrong"
+        print(json.dumps({"runtime": version, "hazard": folder.name, "status": status}), flush=True)
+
+
+def hazard_table(out, runtimes):
+    rows, seen = {}, []
+    for r in runtimes:
+        path = out / f"hazards-{r}.jsonl"
+        if path.exists():
+            seen.append(r)
+            for line in path.read_text().splitlines():
+                d = json.loads(line)
+                rows.setdefault(d["hazard"], {})[r] = d["status"]
+    if not rows:
+        return
+    print("\n## Forms that qvitc doctor warns of\n")
+    print("The crafted files of doctor/testdata on the same versions: what each does with default options. `wrong` is by more than a thousandth of the")
+    print("largest value; `sound-gemm` is the layout to use. Where no answer is known here (MatMulNBits), `right` says only that it runs.\n")
+    print("| file | " + " | ".join(seen) + " |")
+    print("|---|" + "---|" * len(seen))
+    for name, row in rows.items():
+        print(f"| {name} | " + " | ".join(row.get(r, "") for r in seen) + " |")
+
+
 FORMATS = {
     "packed": "ai.qvitc operators with function bodies",
     "qdq": "standard Q/DQ, INT4",
@@ -120,8 +154,10 @@ def table(out, runtimes):
         print()
     for i, text in enumerate(notes):
         print(f"{i + 1}. {text}")
+    hazard_table(out, runtimes)
 
 
 if __name__ == "__main__":
     what, out, rest = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
-    {"run": lambda: run(out, *rest), "unpack": lambda: unpack(out), "table": lambda: table(out, rest)}[what]()
+    {"run": lambda: run(out, *rest), "unpack": lambda: unpack(out), "table": lambda: table(out, rest),
+     "hazards": lambda: hazards(out, *rest)}[what]()

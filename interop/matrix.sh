@@ -3,12 +3,12 @@
 # on its browser build, and writes docs/matrix.md. Needs Go, Python 3 and Node with npm;
 # fetches the runtimes into out/matrix.
 #
-#   VERSIONS="1.16.3 1.20.1 1.24.4 1.32.0"  WEB=1.30.0  IMAGES=1000  FORMATS, WIDTHS, MODELS narrow it down
+#   VERSIONS="1.16.3 1.20.1 1.23.2 1.27.0 1.32.0"  WEB=1.30.0  IMAGES=1000  FORMATS, WIDTHS, MODELS narrow it down
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-out/matrix}
 images=${IMAGES:-1000}
-versions=${VERSIONS:-1.16.3 1.20.1 1.24.4 1.32.0}
+versions=${VERSIONS:-1.16.3 1.20.1 1.23.2 1.27.0 1.32.0}
 web=${WEB:-1.30.0}
 formats=${FORMATS:-packed qdq qcdq8 nbits qonnx}
 widths=${WIDTHS:-w4a4 w3a3 w2a2}
@@ -39,6 +39,10 @@ for model in $models; do
   done
 done
 
+rm -rf "$out/hazards"
+mkdir "$out/hazards"
+CGO_ENABLED=0 go test -count=1 ./doctor -run Crafted$ -write "$out/hazards" >/dev/null
+
 for v in $versions; do
   venv=$out/venv-$v
   if ! "$venv/bin/python" -c 'import onnxruntime' 2>/dev/null; then
@@ -46,6 +50,7 @@ for v in $versions; do
     "$venv/bin/pip" install -q 'numpy<2' "onnxruntime==$v" || { echo "{\"runtime\": \"$v\", \"missing\": true}" >"$out/result-$v.jsonl"; continue; }
   fi
   "$venv/bin/python" interop/matrix.py run "$out" "$v" >"$out/result-$v.jsonl"
+  "$venv/bin/python" interop/matrix.py hazards "$out" "$v" >"$out/hazards-$v.jsonl" 2>/dev/null
 done
 if [ -n "$web" ]; then
   [ -d "$out/node_modules/onnxruntime-web" ] || (cd "$out" && npm install --silent --no-save --no-audit --no-fund "onnxruntime-web@$web" >/dev/null)
