@@ -18,7 +18,9 @@ func InsertIRM(p Plan) Pass {
 layernorm: q and k pass through a LayerNormalization over the head width, gamma 1
 and beta 0. rescale: q and k are normalised to n and m, and the scores become
 (n.m)*s*t + d*mu*nu with the statistics taken off before, which is the same
-function in float as long as gamma is 1 and beta is 0. The nodes that make the
+function in float as long as gamma is 1 and beta is 0. static: mean and spread are
+constants a head that calibration sets, with gamma and beta a channel that first
+undo them; FoldIRM moves all four into the projection. The nodes that make the
 rectified values have the roles irm_q and irm_k.`,
 		Run: func(g *ir.Graph, r *Report) (bool, error) { return insertIRM(g, r, p) },
 	}
@@ -45,9 +47,12 @@ func insertIRM(g *ir.Graph, r *Report, p Plan) (bool, error) {
 			r.Note(l.Node, "no IRM: the shape of q is %v", l.Node.Inputs[0].Type)
 			continue
 		}
-		if p.IRM == IRMLayerNorm {
+		switch p.IRM {
+		case IRMLayerNorm:
 			e.layerNorm()
-		} else {
+		case IRMStatic:
+			e.static()
+		default:
 			e.rescale()
 		}
 		r.Count(p.IRM, 1)

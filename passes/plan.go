@@ -13,6 +13,7 @@ const (
 	IRMOff       = "off"
 	IRMLayerNorm = "layernorm" // LayerNormalization of q and k over the head width (5.2)
 	IRMRescale   = "rescale"   // normalise, quantise, give the statistics back to the scores (5.5)
+	IRMStatic    = "static"    // normalise by constants of calibration, which go into the projection at export (5.6)
 )
 
 // Plan says how many bits each part of the model gets. Bits are 2, 3, 4 or 8;
@@ -22,7 +23,7 @@ type Plan struct {
 	Acts    int    `json:"acts"`    // their inputs, and q, k, v and the attention map
 	First   int    `json:"first"`   // patch embedding: weight and input
 	Last    int    `json:"last"`    // heads: weight and input
-	IRM     string `json:"irm"`     // off, layernorm or rescale
+	IRM     string `json:"irm"`     // off, layernorm, rescale or static
 
 	// PerHead gives q, k, v and the attention map one scale a head; otherwise
 	// one a tensor.
@@ -146,10 +147,10 @@ func (p Plan) validate() error {
 		}
 	}
 	switch p.IRM {
-	case IRMOff, IRMLayerNorm, IRMRescale:
+	case IRMOff, IRMLayerNorm, IRMRescale, IRMStatic:
 		return nil
 	}
-	return &ir.Error{Msg: fmt.Sprintf("plan: irm %s; want off, layernorm or rescale", ir.Quote(p.IRM))}
+	return &ir.Error{Msg: fmt.Sprintf("plan: irm %s; want off, layernorm, rescale or static", ir.Quote(p.IRM))}
 }
 
 // eachMatch applies f to the layers that a glob, "role:R" or "op:O" matches.

@@ -54,7 +54,8 @@ type watch struct {
 // images and observed by one fixed-size histogram per group, so memory does not
 // grow with the number of images. The result is the same for any Threads and
 // however the images are cut into batches. A FakeQuant that has a zero_point input gets one chosen; one without is
-// fitted around 0. IRM of the form layernorm gets its gain first (InitIRM).
+// fitted around 0. IRM of the form layernorm gets its gain first (InitIRM), that
+// of the form static its constants.
 //
 // g is changed only on success. NaN or infinite weights or activations are
 // refused, naming the tensor.
@@ -81,6 +82,19 @@ func Calibrate(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOpt
 				gamma.SetConst(was)
 			}
 		}()
+	}
+	for _, s := range irmStatics(g) {
+		for _, v := range []*ir.Value{s.mean, s.spread, s.gamma, s.beta} {
+			was := v.Const
+			defer func() {
+				if err != nil {
+					v.SetConst(was)
+				}
+			}()
+		}
+	}
+	if err = initStatic(ctx, g, batches, o); err != nil {
+		return nil, err
 	}
 	if _, err = InitIRM(ctx, g, batches, o); err != nil {
 		return nil, err
