@@ -1,8 +1,9 @@
 package dataset
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 	"math"
 )
 
@@ -33,11 +34,23 @@ func (a *array) load(k int) (pixels, error) {
 }
 
 func (a *array) digest(k int) uint64 {
-	n := a.c * a.h * a.w
 	if a.bytes == nil {
 		return 0
 	}
-	return maphash.Bytes(hashSeed, a.bytes[k*n:(k+1)*n]) | 1
+	h := a.hash(k)
+	return binary.LittleEndian.Uint64(h[:]) | 1
+}
+
+func (a *array) hash(k int) [sha256.Size]byte {
+	n := a.c * a.h * a.w
+	if a.bytes != nil {
+		return sha256.Sum256(a.bytes[k*n : (k+1)*n])
+	}
+	b := make([]byte, 0, 4*n)
+	for _, v := range a.floats[k*n : (k+1)*n] {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return sha256.Sum256(b)
 }
 
 // addArray adds the images of one array to the split, "" being a set of one piece. labels is nil or holds one class

@@ -2,7 +2,8 @@ package dataset
 
 import (
 	"context"
-	"hash/maphash"
+	"crypto/sha256"
+	"encoding/binary"
 	"runtime"
 	"sync"
 )
@@ -11,30 +12,31 @@ import (
 type encoded struct {
 	names  []string // one an image, for messages
 	limits limits
-	bytes  int64    // of all files together
-	sums   []uint64 // digests, empty before check and where the files are too many to read whole
+	bytes  int64               // of all files together
+	hashes [][sha256.Size]byte // of the bytes that check read: the whole file, or its head where the files are too many
+	whole  bool                // check read whole files
 
 	// read returns the first n bytes of the k-th file, all where n is 0; a file of more than
 	// limits.imageBytes is an error.
 	read func(k int, n int64) ([]byte, error)
 }
 
-// hashBudget bounds how many bytes of image files are read to find pictures that occur twice.
+// hashBudget bounds how many bytes of image files are read whole, to hash them and to find pictures that occur twice.
 const hashBudget = 512 << 20
 
 // headBytes is how much of a file is read at first where only its header is wanted.
 const headBytes = 64 << 10
 
-var hashSeed = maphash.MakeSeed()
-
 func (e *encoded) name(k int) string { return e.names[k] }
 
 func (e *encoded) digest(k int) uint64 {
-	if e.sums == nil {
+	if !e.whole {
 		return 0
 	}
-	return e.sums[k]
+	return binary.LittleEndian.Uint64(e.hashes[k][:]) | 1
 }
+
+func (e *encoded) hash(k int) [sha256.Size]byte { return e.hashes[k] }
 
 func (e *encoded) load(k int) (pixels, error) {
 	data, err := e.read(k, 0)
@@ -51,16 +53,17 @@ func (e *encoded) check(ctx context.Context) (side int, errs []error, err error)
 	errs = make([]error, len(e.names))
 	sides := make([]int, len(e.names))
 	head := int64(headBytes)
-	if e.bytes <= hashBudget {
+	if e.whole = e.bytes <= hashBudget; e.whole {
 		head = 0
-		e.sums = make([]uint64, len(e.names))
 	}
+	e.hashes = make([][sha256.Size]byte, len(e.names))
 	err = parallel(ctx, len(e.names), func(k int) error {
 		data, err := e.read(k, head)
 		if err != nil {
 			errs[k] = err
 			return nil
 		}
+		e.hashes[k] = sha256.Sum256(data)
 		cfg, _, err := e.limits.config(data)
 		if err != nil && head > 0 && int64(len(data)) == head {
 			if data, err = e.read(k, 0); err == nil {
@@ -68,9 +71,6 @@ func (e *encoded) check(ctx context.Context) (side int, errs []error, err error)
 			}
 		}
 		errs[k], sides[k] = err, max(cfg.Width, cfg.Height)
-		if e.sums != nil {
-			e.sums[k] = maphash.Bytes(hashSeed, data) | 1
-		}
 		return nil
 	})
 	for k, s := range sides {

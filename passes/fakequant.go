@@ -117,9 +117,9 @@ func (q *quantInserter) weighted(l Layer, axis int) {
 		case rangeNonNegative:
 			k.signed = false
 		case rangeSkewed:
-			k.zeroPoint = true
-		case rangeNorm:
-			k.zeroPoint = q.plan.NormZeroPoint
+			k.zeroPoint = q.plan.ZeroPoints != "none"
+		default:
+			k.zeroPoint = q.plan.ZeroPoints == "all"
 		}
 		n.SetInput(0, q.quantise(n, l.Name+".input", k))
 		q.r.Count("inputs", 1)
@@ -131,7 +131,6 @@ const (
 	rangeSigned = iota
 	rangeNonNegative
 	rangeSkewed
-	rangeNorm
 )
 
 // rangeOf looks through layout at the operator that makes v.
@@ -152,8 +151,6 @@ func rangeOf(v *ir.Value) int {
 				}
 			}
 			return rangeSigned
-		case "LayerNormalization":
-			return rangeNorm
 		default:
 			return rangeSigned
 		}

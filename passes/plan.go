@@ -30,8 +30,10 @@ type Plan struct {
 	PerHead bool `json:"per_head"`
 	// IRMPerHead gives each head its own gamma and beta ([H,1,d] instead of [d]).
 	IRMPerHead bool `json:"irm_per_head"`
-	// NormZeroPoint gives inputs that come from a LayerNormalization a zero point.
-	NormZeroPoint bool `json:"norm_zero_point"`
+	// ZeroPoints says which inputs of linear layers get a zero point: "" (or
+	// "skewed") those that are not centred, behind GELU and the image; "all" every
+	// signed one, as LSQ+; "none" none, as LSQ.
+	ZeroPoints string `json:"zero_points,omitempty"`
 
 	// Overrides apply in order, Exclude last. Both name layers by a glob on
 	// their names (blocks.*.mlp.fc1, or blocks.3 for all below), by role
@@ -145,6 +147,9 @@ func (p Plan) validate() error {
 				}
 			}
 		}
+	}
+	if !slices.Contains([]string{"", "skewed", "all", "none"}, p.ZeroPoints) {
+		return &ir.Error{Msg: fmt.Sprintf("plan: zero points %s; want skewed, all or none", ir.Quote(p.ZeroPoints))}
 	}
 	switch p.IRM {
 	case IRMOff, IRMLayerNorm, IRMRescale, IRMStatic:

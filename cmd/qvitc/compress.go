@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,15 @@ type compressFlags struct {
 	apart   bool // --external-data
 	maxDrop float64
 
-	samples int
-	calib   string
-	damping float64
-	train   trainFlags
+	samples    int
+	calib      string
+	mode       string
+	zeroPoints string
+	gradScale  bool
+	dgdTeacher string
+	damping    float64
+	recipe     string
+	train      trainFlags
 }
 
 func (a *app) compressCmd() *cobra.Command {
@@ -48,6 +54,12 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 			"  qvitc compress deit.onnx --data imgs/ -b 2 --epochs 10 --checkpoint run.ckpt",
 		Args: oneModel,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := applyRecipe(c.Flags(), o.recipe); err != nil {
+				return err
+			}
+			if err := o.applyMode(c.Flags()); err != nil {
+				return err
+			}
 			if o.data.path == "" && !c.Flags().Changed("samples") {
 				o.samples = syntheticImages
 			}
@@ -60,7 +72,12 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	f.StringVarP(&o.out, "output", "o", "", "output file (default MODEL.BITS.onnx)")
 	f.StringVar(&o.teacher, "teacher", "", "another float model to distil from (default: the model itself)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "keep these layers float: globs on names, role:fc2, op:Conv (repeatable)")
-	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm or off")
+	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm, static or off")
+	f.StringVar(&o.mode, "mode", "qvit", "what --irm, --dgd, --calib, --zero-points and --grad-scale are unless given: "+modeNames())
+	f.StringVar(&o.zeroPoints, "zero-points", "skewed", "inputs of linear layers with a zero point: skewed (behind GELU, and the image), all or none")
+	f.BoolVar(&o.gradScale, "grad-scale", false, "LSQ's factor on the gradients of quantisers")
+	f.StringVar(&o.dgdTeacher, "dgd-teacher", "auto", "q and k of the teacher in DGD: raw, normalised, or auto (normalised where --irm is rescale)")
+	addRecipe(c, &o.recipe)
 	f.IntVar(&o.samples, "samples", 256, "calibration images (32 without --data)")
 	f.StringVar(&o.calib, "calib", "mse", "calibration: mse, minmax, percentile, entropy or lsq")
 	f.Float64Var(&o.damping, "damping", 0, "weight of the damping of oscillating weights (0: off)")
@@ -156,6 +173,9 @@ func (o *compressFlags) check() error {
 	if _, err := quantize.ParseMethod(o.calib); err != nil {
 		return fail(exitUsage, err)
 	}
+	if !slices.Contains([]string{"auto", "raw", "normalised"}, o.dgdTeacher) {
+		return failf(exitUsage, "", "--dgd-teacher: want auto, raw or normalised")
+	}
 	if !(o.damping >= 0 && o.damping <= math.MaxFloat32) {
 		return failf(exitUsage, "", "--damping: want 0 or more")
 	}
@@ -165,9 +185,14 @@ func (o *compressFlags) check() error {
 // plan says what the Quantize passes are to insert.
 func (o *compressFlags) plan(b bitPlan) passes.Plan {
 	p := passes.DefaultPlan(b.weights, b.acts)
-	p.IRM = o.irm
+	p.IRM, p.ZeroPoints = o.irm, o.zeroPoints
 	p.Exclude = o.exclude
 	return p
+}
+
+// normTeacher tells whether DGD compares with the teacher's normalised q and k.
+func (o *compressFlags) normTeacher() bool {
+	return o.dgdTeacher == "normalised" || o.dgdTeacher == "auto" && o.irm == passes.IRMRescale
 }
 
 // checkOutput refuses an output that cannot become a file or would replace one

@@ -28,6 +28,7 @@ type finetuneFlags struct {
 	classes int
 	teacher string
 	freeze  []string
+	recipe  string
 	apart   bool // --external-data
 	train   trainFlags
 }
@@ -47,6 +48,9 @@ file is not changed.`,
 			"  qvitc finetune start.onnx --data cifar10/ --epochs 30 --augment medium -o cifar.onnx",
 		Args: oneModel,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := applyRecipe(c.Flags(), o.recipe); err != nil {
+				return err
+			}
 			if o.teacher != "" && !slices.ContainsFunc([]string{"hard", "soft", "teacher-hard", "dgd"}, c.Flags().Changed) {
 				o.train.hard, o.train.soft = 0.5, 0.5
 			}
@@ -59,6 +63,7 @@ file is not changed.`,
 	f.StringVar(&o.teacher, "teacher", "", "a float model to learn from beside the labels, half and half unless --hard, --soft, --teacher-hard or --dgd say otherwise")
 	f.StringArrayVar(&o.freeze, "freeze", nil, "keep these parameters as they are: globs on their names, or backbone for all but the heads (repeatable)")
 	f.BoolVar(&o.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
+	addRecipe(c, &o.recipe)
 	o.data.add(c)
 	o.data.addLimit(c)
 	o.passes.add(c)
@@ -320,7 +325,7 @@ func (t *tuning) write(ctx context.Context) error {
 		g.Meta = map[string]string{}
 	}
 	maps.Copy(g.Meta, map[string]string{
-		"qvitc.version": toolVersion(), "qvitc.training": string(recipe), "qvitc.preprocess": t.images.prep.String(), "qvitc.data": dataDigest(t.trainSet),
+		"qvitc.version": toolVersion(), "qvitc.training": string(recipe), "qvitc.preprocess": t.images.prep.String(), "qvitc.data": t.trainSet.Digest(),
 	})
 	samples, err := samplesOf(ctx, t.images, t.evalSet, g, 16)
 	if err != nil {
@@ -337,7 +342,7 @@ func (t *tuning) write(ctx context.Context) error {
 func (t *tuning) recipe() map[string]string {
 	r := map[string]string{"model": t.model.sha, "classes": fmt.Sprint(t.classes), "fresh-head": fmt.Sprint(t.freshHead)}
 	if t.teacher != nil {
-		r["teacher"] = t.teacher.sha
+		r["teacher-sha256"] = t.teacher.sha
 	}
 	if len(t.o.freeze) > 0 {
 		r["freeze"] = strings.Join(t.o.freeze, " ")

@@ -26,11 +26,12 @@ type job struct {
 	bits  bitPlan
 	clean []passes.Pass
 
-	model   *model
-	teacher *ir.Graph
-	arch    *report.Arch
-	classes int
-	layers  []passes.Layer
+	model      *model
+	teacher    *ir.Graph
+	teacherSHA string // of the teacher's file
+	arch       *report.Arch
+	classes    int
+	layers     []passes.Layer
 
 	images            *images
 	trainSet, evalSet *dataset.Split
@@ -78,7 +79,7 @@ func (j *job) load(context.Context) error {
 	if j.layers, err = j.o.plan(j.bits).Resolve(m.graph); err != nil {
 		return fail(exitUsage, err)
 	}
-	j.teacher = m.graph
+	j.teacher, j.teacherSHA = m.graph, m.sha
 	if j.o.teacher != "" {
 		j.teacher, err = j.otherTeacher()
 	}
@@ -94,6 +95,7 @@ func (j *job) otherTeacher() (*ir.Graph, error) {
 	if err := t.finite(); err != nil {
 		return nil, err
 	}
+	j.teacherSHA = t.sha
 	return t.graph, t.like(j.model)
 }
 

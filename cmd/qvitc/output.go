@@ -19,6 +19,15 @@ import (
 
 // lower turns the student into packed operators.
 func (j *job) lower(context.Context) error {
+	if j.o.irm == passes.IRMStatic {
+		_, left, err := passes.FoldIRM(j.student)
+		if err != nil {
+			return fail(exitInternal, err)
+		}
+		if left > 0 {
+			j.app.note("note: %d static normalisations could not be moved into their projections and stay in the graph", left)
+		}
+	}
 	look := j.o.passes.on(passes.Lower, len(j.clean)+len(passes.Quantize(j.o.plan(j.bits))))
 	if look.dumpDir+look.printAfter+look.stopAfter != "" { // once more, to be looked at
 		g, _ := j.student.Clone()
@@ -80,7 +89,7 @@ func (j *job) meta(g *ir.Graph) error {
 	}
 	maps.Copy(g.Meta, map[string]string{
 		"qvitc.version": toolVersion(), "qvitc.recipe": string(recipe), "qvitc.layers": string(layers),
-		"qvitc.teacher": j.model.sha, "qvitc.data": dataDigest(j.trainSet),
+		"qvitc.teacher": j.model.sha, "qvitc.data": j.trainSet.Digest(),
 	})
 	if !j.synthetic() || j.images.told {
 		g.Meta["qvitc.preprocess"] = j.images.prep.String()
@@ -93,6 +102,7 @@ func (j *job) recipe() map[string]string {
 	r := map[string]string{
 		"bits": j.bits.String(), "method": j.o.method, "irm": j.o.irm, "calib": j.o.calib,
 		"samples": strconv.Itoa(j.o.samples), "seed": strconv.FormatUint(j.o.train.seed, 10),
+		"mode": j.o.mode, "zero-points": j.o.zeroPoints, "teacher-sha256": j.teacherSHA,
 	}
 	if j.synthetic() {
 		r["data"] = "synthetic"
@@ -103,6 +113,7 @@ func (j *job) recipe() map[string]string {
 	}
 	if j.o.method == "qat" {
 		j.o.train.recipe(r)
+		r["grad-scale"], r["dgd-teacher"] = strconv.FormatBool(j.o.gradScale), j.o.dgdTeacher
 		r["damping"] = strconv.FormatFloat(j.o.damping, 'g', -1, 64)
 	}
 	return r

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/distill"
@@ -22,12 +19,13 @@ type training struct {
 	images  *images
 	split   *dataset.Split
 
-	checkpoint string
-	note       string // what else the run rests on: a resumed run must share it
-	teacherNew bool   // the teacher's q and k are normalised before DGD compares them
-	damping    float64
-	frozen     map[*ir.Value]bool
-	epoch      func(done int) error // the student holds the result so far; may be nil
+	checkpoint  string
+	note        string // what else the run rests on: a resumed run must share it
+	normTeacher bool   // the teacher's q and k are normalised before DGD compares them
+	damping     float64
+	gradScale   bool // LSQ's factor on the gradients of quantisers
+	frozen      map[*ir.Value]bool
+	epoch       func(done int) error // the student holds the result so far; may be nil
 }
 
 // train runs a training with progress. An interrupt ends it after a step, with a
@@ -42,9 +40,9 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 	p := a.longProgress("train", 0)
 	defer p.done()
 	o := t.options()
-	o.Threads, o.Damping, o.Checkpoint = a.threads, r.damping, r.checkpoint
+	o.Threads, o.Damping, o.GradScale, o.Checkpoint = a.threads, r.damping, r.gradScale, r.checkpoint
 	o.Note = fmt.Sprintf("%s batch %d augment %+v drop %v prep %s data %s", r.note, t.batch, t.augment.resolved(), t.dropPath,
-		r.images.prep, dataDigest(r.split))
+		r.images.prep, r.split.Digest())
 	g, drops, settle, err := withDropPath(r.student, t.dropPath)
 	if err != nil {
 		return nil, fail(exitUnsupported, err)
@@ -66,7 +64,7 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 		job.Epoch = func(done int) error { settle.back(); return r.epoch(done) }
 	}
 	if t.dgd > 0 {
-		job.Options.DGD = distill.DGD{Mode: distill.DGDMode(t.dgdMode), Lambda: t.dgd, TeacherNorm: r.teacherNew}
+		job.Options.DGD = distill.DGD{Mode: distill.DGDMode(t.dgdMode), Lambda: t.dgd, TeacherNorm: r.normTeacher}
 		if job.Taps, err = pairTaps(passes.Taps(g), passes.Taps(r.teacher)); err != nil {
 			return nil, fail(exitUsage, err)
 		}
@@ -122,8 +120,8 @@ func (j *job) train(ctx context.Context) (err error) {
 	}
 	j.trained, err = j.app.train(ctx, training{
 		flags: &j.o.train, student: j.student, teacher: j.teacher, images: j.images, split: j.trainSet, checkpoint: j.checkpoint(),
-		damping: j.o.damping, teacherNew: j.o.irm == passes.IRMRescale,
-		note: fmt.Sprintf("%s calib %s of %d model %s", j.bits, j.o.calib, j.o.samples, j.model.sha),
+		damping: j.o.damping, gradScale: j.o.gradScale, normTeacher: j.o.normTeacher(),
+		note: fmt.Sprintf("%s calib %s of %d zero points %s model %s teacher %s", j.bits, j.o.calib, j.o.samples, j.o.zeroPoints, j.model.sha, j.teacherSHA),
 	})
 	return err
 }
@@ -159,13 +157,4 @@ func pairTaps(s, t []passes.AttentionTap) ([]distill.TapPair, error) {
 		out = append(out, distill.TapPair{StudentQ: s[i].Q, StudentK: s[i].K, TeacherQ: t[i].Q, TeacherK: t[i].K})
 	}
 	return out, nil
-}
-
-// dataDigest identifies the training data by image names and labels.
-func dataDigest(s *dataset.Split) string {
-	h := sha256.New()
-	for i := range s.Len() {
-		fmt.Fprintf(h, "%s %d\n", filepath.Base(s.ImageName(i)), s.Label(i))
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
