@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz kill models mutants matrix
+.PHONY: test ci interop fuzz kill models mutants matrix bench
 
 test:
 	go test ./...
@@ -38,3 +38,7 @@ models:
 	  out/qvitc inspect -q $$m | awk -v name=$$(basename $$(dirname $$m)) -F '  +' \
 	    '/^looks like/{l=$$2} /^recognised/{r=$$2} /^note/{n++} END{print "| " name " | " l " | " r " | " (n ? n : "nothing") " |"}'; \
 	done
+
+# ours and the peers in turns: docs/performance.md
+bench:
+	bench/run.sh

@@ -27,5 +27,6 @@ var Allowed = map[string][]string{
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
 	"bench":           {},
+	"bench/gemm":      {"bench", "internal/kernel"},
 	"cmd/qvitc":       {"*"},
 }
