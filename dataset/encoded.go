@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"runtime"
 	"sync"
+
+	"github.com/qvitc/qvitc/internal/guard"
 )
 
 // encoded is a source of image files, on disk or in an archive.
@@ -103,7 +105,7 @@ func parallel(ctx context.Context, n int, f func(k int) error) error {
 	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
 			for k := take(); k < n; k = take() {
-				if e := f(k); e != nil {
+				if e := guard.Call(func() error { return f(k) }); e != nil {
 					mu.Lock()
 					if k < first {
 						first, err = k, e

@@ -180,6 +180,9 @@ func (l *Loader) Shape() Shape { return l.shape }
 // Len returns the number of images of an epoch, with those of a last batch that DropLast leaves out.
 func (l *Loader) Len() int { return len(l.usable) }
 
+// Fixed tells whether the image of a place of the split is the same in every epoch: nothing is augmented.
+func (l *Loader) Fixed() bool { return l.opt.Augment == (Augment{}) }
+
 // Batches returns the number of batches of an epoch.
 func (l *Loader) Batches() int {
 	if l.opt.DropLast {

@@ -3,6 +3,8 @@ package dataset
 import (
 	"context"
 	"iter"
+
+	"github.com/qvitc/qvitc/internal/guard"
 )
 
 // Prefetch returns the batches of one epoch from number first on, each made while the one before is in use:
@@ -30,7 +32,7 @@ func (l *Loader) Prefetch(ctx context.Context, epoch, first int) iter.Seq2[*Batc
 			for i := first; i < l.Batches(); i++ {
 				r := result{b: &buffers[i&1]}
 				if r.err = ctx.Err(); r.err == nil {
-					r.err = l.Fill(r.b, epoch, i)
+					r.err = guard.Call(func() error { return l.Fill(r.b, epoch, i) })
 				}
 				if r.err != nil {
 					r.b = nil

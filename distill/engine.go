@@ -26,7 +26,12 @@ type engine struct {
 	phases           *Phases
 	plans            map[int]*plan // by images of a shard
 	workers          []*worker
+	busy             int         // workers that a batch keeps at work
 	total            [][]float32 // summed gradients
+
+	data     Source
+	mayCache bool          // the teacher's answers may be kept
+	cache    *teacherCache // nil where they are not
 }
 
 // tap is q or k of one attention.
@@ -48,10 +53,14 @@ type worker struct {
 	loss             scratch
 	dgd              map[*dgdPlan]*dgdState
 	rows             [3][][]float32
+
+	answers  answers
+	kept     [][]float32 // answers of the shard's images
+	recalled []float32
 }
 
 func newEngine(j *Job, params []Param, o Options) (*engine, error) {
-	e := &engine{student: j.Student, opt: o, phases: j.Phases, plans: map[int]*plan{}}
+	e := &engine{student: j.Student, opt: o, phases: j.Phases, plans: map[int]*plan{}, data: j.Data}
 	for _, p := range params {
 		e.params = append(e.params, p.Value)
 	}
@@ -88,6 +97,7 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 		e.workers = append(e.workers, w)
 	}
 	e.total = zeros(params)
+	e.mayCache = e.cacheable(j.Data)
 	return e, nil
 }
 
@@ -110,25 +120,29 @@ func (e *engine) plan(n int) (*plan, error) {
 		taps[1] = append(taps[1], t.t)
 	}
 	var err error
-	c := runtime.Config{Batch: n, Train: true, Params: e.params, Taps: notOutputs(e.student, e.logits[0], taps[0])}
-	if p.student, err = runtime.Compile(e.student, c); err != nil {
-		return nil, fmt.Errorf("student: %w", err)
-	}
-	if p.classes, err = classesOf(p.student, e.logits[0], n); err != nil {
-		return nil, fmt.Errorf("student: %w", err)
-	}
 	if e.teacher != nil {
 		c := runtime.Config{Batch: n, Taps: notOutputs(e.teacher, e.logits[1], taps[1])}
 		if p.teacher, err = runtime.Compile(e.teacher, c); err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
-		k, err := classesOf(p.teacher, e.logits[1], n)
-		if err != nil {
+		if p.classes, err = classesOf(p.teacher, e.logits[1], n); err != nil {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
-		if k != p.classes {
-			return nil, fmt.Errorf("the teacher has %d classes, the student %d", k, p.classes)
-		}
+	}
+	c := runtime.Config{Batch: n, Train: true, Params: e.params, Taps: notOutputs(e.student, e.logits[0], taps[0])}
+	if err = e.compileStudent(c, p); err != nil {
+		return nil, fmt.Errorf("student: %w", err)
+	}
+	k, err := classesOf(p.student, e.logits[0], n)
+	if err != nil {
+		return nil, fmt.Errorf("student: %w", err)
+	}
+	if e.teacher != nil && k != p.classes {
+		return nil, fmt.Errorf("the teacher has %d classes, the student %d", p.classes, k)
+	}
+	p.classes = k
+	if e.cache == nil && len(e.plans) == 0 {
+		e.cache = e.newTeacherCache(e.data, p, n)
 	}
 	if err := p.measureTaps(e, n); err != nil {
 		return nil, err

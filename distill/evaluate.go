@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/internal/guard"
 	"github.com/qvitc/qvitc/ir"
 	rt "github.com/qvitc/qvitc/runtime"
 )
@@ -121,17 +122,19 @@ func (e *Evaluation) shards(g *ir.Graph, b *dataset.Batch, bounds []int, plans m
 		wg.Go(func() {
 			for s := t; s < n; s += len(states) {
 				lo, hi := bounds[s], bounds[s+1]
-				st, err := runOn(states[t], plans[hi-lo], g, hi-lo, b.X[lo*per:hi*per], nil)
-				if err != nil {
-					errs[s] = err
-					continue
-				}
-				dst := out[lo*e.Classes : hi*e.Classes]
-				for _, v := range logits {
-					for i, x := range st.Value(v) {
-						dst[i] += x / float32(len(logits))
+				errs[s] = guard.Call(func() error {
+					st, err := runOn(states[t], plans[hi-lo], g, hi-lo, b.X[lo*per:hi*per], nil)
+					if err != nil {
+						return err
 					}
-				}
+					dst := out[lo*e.Classes : hi*e.Classes]
+					for _, v := range logits {
+						for i, x := range st.Value(v) {
+							dst[i] += x / float32(len(logits))
+						}
+					}
+					return nil
+				})
 			}
 		})
 	}

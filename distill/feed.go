@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/internal/guard"
 )
 
 // feed prepares the next batch while the present one is trained on.
@@ -26,16 +27,18 @@ func newFeed(s Source, from, to int) *feed {
 		fill, canFill := s.(filler)
 		var buffers [2]dataset.Batch
 		for t := from; t < to; t++ {
-			var err error
 			b := &buffers[t&1] // the other one is being trained on
-			if canFill {
-				err = fill.Fill(b, t/per, t%per)
-			} else {
-				b, err = s.Batch(t/per, t%per)
-			}
-			if err == nil {
-				err = checkBatch(b)
-			}
+			err := guard.Call(func() (err error) {
+				if canFill {
+					err = fill.Fill(b, t/per, t%per)
+				} else {
+					b, err = s.Batch(t/per, t%per)
+				}
+				if err == nil {
+					err = checkBatch(b)
+				}
+				return err
+			})
 			if err != nil {
 				err = fmt.Errorf("step %d: %w", t, err)
 			}

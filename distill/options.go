@@ -45,6 +45,14 @@ type Options struct {
 	Loss *Loss // DefaultLoss
 	DGD  DGD   // off
 
+	// MaxMemory bounds the bytes of activations, gradients, moments and teacher of
+	// all threads together; parts of the student then run forward twice. 0: none.
+	MaxMemory int64
+	// TeacherCache bounds the bytes of the teacher's answers that are kept from the
+	// first epoch on where images come back unchanged; 512 MiB, negative: none.
+	// Neither changes the result.
+	TeacherCache int64
+
 	Outlier float64 // skip a step whose loss is this many deviations above its window; 0: never
 
 	Checkpoint      string // base name of the checkpoint files; empty: none
@@ -106,6 +114,9 @@ func (o Options) withDefaults() (Options, error) {
 	if math.IsNaN(o.Clip) {
 		return o, fmt.Errorf("gradient clip %v: want a number", o.Clip)
 	}
+	if o.MaxMemory < 0 {
+		return o, fmt.Errorf("memory limit of %d bytes: want 0 or more", o.MaxMemory)
+	}
 	if o.Shards < 0 || o.Threads < 0 || o.CheckpointEvery < 0 {
 		return o, fmt.Errorf("shards %d, threads %d and checkpoint interval %d must not be negative", o.Shards, o.Threads, o.CheckpointEvery)
 	}
@@ -119,6 +130,7 @@ func (o Options) withDefaults() (Options, error) {
 // changes the numbers.
 func (o Options) identity() string {
 	o.Threads, o.Checkpoint, o.CheckpointEvery, o.Resume, o.fs = 0, "", 0, false, nil
+	o.MaxMemory, o.TeacherCache = 0, 0
 	loss := *o.Loss
 	o.Loss = nil
 	return fmt.Sprintf("%+v %+v", o, loss)

@@ -3,10 +3,13 @@ package distill
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/qvitc/qvitc/internal/guard"
 )
 
 // parallel calls f(0) to f(n-1) on at most threads goroutines. Which goroutine
-// takes which index is not fixed: f must write to places of its own.
+// takes which index is not fixed: f must write to places of its own. A
+// panic of f reaches the caller.
 func parallel(threads, n int, f func(int)) {
 	threads = min(threads, n)
 	if threads <= 1 {
@@ -17,16 +20,24 @@ func parallel(threads, n int, f func(int)) {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range threads {
+	faults := make([]error, threads)
+	for t := range threads {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
+			faults[t] = guard.Call(func() error {
+				for {
+					i := int(next.Add(1)) - 1
+					if i >= n {
+						return nil
+					}
+					f(i)
 				}
-				f(i)
-			}
+			})
 		})
 	}
 	wg.Wait()
+	for _, err := range faults {
+		if err != nil {
+			panic(err)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/internal/guard"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/runtime"
 )
@@ -19,6 +20,7 @@ func (e *engine) run(b *dataset.Batch) (Parts, error) {
 		return Parts{}, err
 	}
 	shards := len(bounds) - 1
+	e.busy = min(len(e.workers), shards)
 	for s := range shards {
 		if _, err := e.plan(bounds[s+1] - bounds[s]); err != nil {
 			return Parts{}, err
@@ -37,10 +39,13 @@ func (e *engine) run(b *dataset.Batch) (Parts, error) {
 	}
 	close(tasks)
 	var wg sync.WaitGroup
-	for _, w := range e.workers[:min(len(e.workers), shards)] {
+	for _, w := range e.workers[:e.busy] {
 		wg.Go(func() {
 			for s := range tasks {
-				sums[s], errs[s] = w.shard(e, b, bounds[s], bounds[s+1])
+				errs[s] = guard.Call(func() (err error) {
+					sums[s], err = w.shard(e, b, bounds[s], bounds[s+1])
+					return err
+				})
 				lap := e.phases.clock()
 				<-added[s]
 				w.addTo(e.total, s == 0)
@@ -105,11 +110,9 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 		return sum, fmt.Errorf("student: %w", err)
 	}
 	lap(phaseForward)
-	var te *runtime.State
-	if e.teacher != nil {
-		if te, err = runOn(w.teacher, p.teacher, e.teacher, n, x, nil); err != nil {
-			return sum, fmt.Errorf("teacher: %w", err)
-		}
+	te, err := w.teach(e, b, lo, hi, x)
+	if err != nil {
+		return sum, fmt.Errorf("teacher: %w", err)
 	}
 	lap(phaseTeacher)
 	weight := 1 / float64(len(b.Labels))
@@ -133,8 +136,8 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 			w.rows[2] = append(w.rows[2], at(grad[h]))
 		}
 		if te != nil {
-			for _, v := range e.logits[1] {
-				row := at(te.Value(v))
+			for _, v := range te.logits {
+				row := at(v)
 				w.rows[1] = append(w.rows[1], row)
 				sum.total += zeroOrNaN(row)
 			}
@@ -145,7 +148,7 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 		logitLoss(*e.opt.Loss, w.rows[0], w.rows[1], label, weight, w.rows[2], &sum, &w.loss)
 	}
 	for i, t := range e.taps {
-		if err := w.tapLoss(e.opt.DGD, p.taps[i], st.Value(t.s), te.Value(t.t), st.Seed(t.s), weight*p.weights[i], &sum); err != nil {
+		if err := w.tapLoss(e.opt.DGD, p.taps[i], st.Value(t.s), te.taps[i], st.Seed(t.s), weight*p.weights[i], &sum); err != nil {
 			return sum, err
 		}
 	}

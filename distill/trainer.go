@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/internal/guard"
 	"github.com/qvitc/qvitc/ir"
 )
 
@@ -164,7 +165,7 @@ func (t *trainer) run(ctx context.Context) (*Result, error) {
 	for t.head.Step < t.steps {
 		b, err := feed.next()
 		if err == nil {
-			err = t.step(b)
+			err = guard.Call(func() error { return t.step(b) })
 		}
 		if err != nil {
 			return t.result(), err

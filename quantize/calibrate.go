@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/qvitc/qvitc/internal/guard"
 	"github.com/qvitc/qvitc/ir"
 )
 
@@ -246,7 +247,7 @@ func fitAll(ctx context.Context, targets []*target, seen []*Observer, threads in
 				if i >= len(spans) || ctx.Err() != nil {
 					return
 				}
-				errs[i] = spans[i].t.fitSpan(&s, seen, spans[i].lo, spans[i].hi)
+				errs[i] = guard.Call(func() error { return spans[i].t.fitSpan(&s, seen, spans[i].lo, spans[i].hi) })
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/qvitc/qvitc/internal/guard"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/runtime"
 )
@@ -128,16 +129,18 @@ func (f *floatGraph) run(ctx context.Context, taps []*ir.Value, batches Batches,
 		wg.Go(func() {
 			states := map[*runtime.Program]*runtime.State{}
 			for j := range jobs {
-				s := states[j.prog]
-				if s == nil {
-					s = j.prog.NewState()
-					states[j.prog] = s
-				}
-				copy(s.Input(f.input), j.x)
-				err := s.Forward()
-				if err == nil {
-					err = visit(func(v *ir.Value) ([]float32, []int) { return s.Value(v), j.prog.Shape(v) })
-				}
+				err := guard.Call(func() error {
+					s := states[j.prog]
+					if s == nil {
+						s = j.prog.NewState()
+						states[j.prog] = s
+					}
+					copy(s.Input(f.input), j.x)
+					if err := s.Forward(); err != nil {
+						return err
+					}
+					return visit(func(v *ir.Value) ([]float32, []int) { return s.Value(v), j.prog.Shape(v) })
+				})
 				finish(j.index, len(j.x)/f.image, err)
 			}
 		})

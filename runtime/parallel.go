@@ -3,6 +3,7 @@ package runtime
 import (
 	"sync/atomic"
 
+	"github.com/qvitc/qvitc/internal/guard"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -30,7 +31,7 @@ func Parallel(n, threads int, fn func(i int) error) error {
 				if i >= n {
 					return nil
 				}
-				if errs[i] = fn(i); errs[i] != nil {
+				if errs[i] = guard.Call(func() error { return fn(i) }); errs[i] != nil {
 					failed.Store(true)
 				}
 			}

@@ -1,0 +1,48 @@
+// Package guard turns panics into errors. A goroutine that panics ends the whole
+// program, whoever waits for it; a worker that does its work through Call hands
+// the fault to its caller like any other error. A panic is a broken invariant of
+// the program itself, so the message says where it happened:
+//
+//	err := guard.Call(func() error { return work(i) })
+//	// internal error at runtime/matmul.go:212: index out of range [5] with length 3
+package guard
+
+import (
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Call calls fn and gives its error, or one for its panic.
+func Call(fn func() error) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case *fault: // handed on by a panic
+			err = r
+		default:
+			err = &fault{fmt.Sprintf("internal error%s: %v", place(), r)}
+		}
+	}()
+	return fn()
+}
+
+type fault struct{ msg string }
+
+func (f *fault) Error() string { return f.msg }
+
+// place is the line that panicked, with its folder.
+func place() string {
+	var pc [32]uintptr
+	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf(" at %s/%s:%d", filepath.Base(filepath.Dir(f.File)), filepath.Base(f.File), f.Line)
+		}
+		if !more {
+			return ""
+		}
+	}
+}
