@@ -27,9 +27,11 @@ func (e *engine) compileStudent(c runtime.Config, p *plan) (err error) {
 			rest -= e.cacheLimit()
 		}
 		if c.MaxMemory = rest / int64(workers); c.MaxMemory <= 0 {
-			return fmt.Errorf("gradients, moments and the teacher alone take %d MiB on %d threads; the limit is %d MiB: raise the limit or use fewer threads", (limit-rest+1<<20-1)>>20, workers, limit>>20)
+			return fmt.Errorf("gradients, moments and the teacher alone take %.1f MiB on %d threads; the limit is %.1f MiB: raise the limit or use fewer threads", mib(limit-rest), workers, mib(limit))
 		}
 	}
 	p.student, err = runtime.Compile(e.student, c)
 	return err
 }
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -52,8 +52,8 @@ func (c *compiler) planMemory() error {
 	if try(n) {
 		return nil
 	}
-	return fmt.Errorf("a training step of this batch needs %d MiB of activations and gradients even with every block computed twice; the limit is %d MiB: raise the limit or make the batch smaller",
-		(p.Memory()+1<<20-1)>>20, limit>>20)
+	return fmt.Errorf("a training step of this batch needs %.1f MiB of activations and gradients even with every block computed twice; the limit is %.1f MiB: raise the limit or make the batch smaller",
+		float64(p.Memory())/(1<<20), float64(limit)/(1<<20))
 }
 
 // cheapSteps marks the steps that cost little beside the products.

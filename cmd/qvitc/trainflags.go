@@ -37,6 +37,8 @@ type trainFlags struct {
 	checkpoint  string
 	every       int
 	resume      bool
+	maxMemory   sizeFlag
+	cache       sizeFlag
 }
 
 // compressTraining are the defaults of compress: half labels, half the teacher.
@@ -108,6 +110,9 @@ func (t *trainFlags) add(c *cobra.Command) {
 	t.augment.add(c)
 	f.StringVar(&t.checkpoint, "checkpoint", "", "write checkpoints under this name; Ctrl-C then ends with one")
 	f.IntVar(&t.every, "checkpoint-every", t.every, "steps between checkpoints")
+	t.cache = 512 << 20
+	f.Var(&t.maxMemory, "max-memory", "memory for training; parts of the network then run twice a step, with the same result (off: as much as it takes)")
+	f.Var(&t.cache, "teacher-cache", "memory for the teacher's answers, kept where images are not augmented and all fit")
 	f.BoolVar(&t.resume, "resume", false, "go on from the newest good checkpoint; the result is the same bytes as without the break")
 }
 
@@ -117,10 +122,15 @@ func (t *trainFlags) options() distill.Options {
 	if clip == 0 {
 		clip = -1
 	}
+	cache := int64(t.cache)
+	if cache == 0 {
+		cache = -1
+	}
 	return distill.Options{
 		Epochs: t.epochs, Optimiser: distill.Optimiser(t.optimiser), LR: t.lr, WarmUp: t.warmUp, WeightDecay: t.weightDecay, Clip: clip,
 		Loss: &distill.Loss{Hard: t.hard, TeacherHard: t.teacherHard, Soft: t.soft, Tau: t.tau, Smoothing: t.smoothing},
 		EMA:  t.ema, CheckpointEvery: t.every, Resume: t.resume, Seed: t.seed,
+		MaxMemory: int64(t.maxMemory), TeacherCache: cache,
 	}
 }
 
