@@ -4,13 +4,14 @@ package kernel
 // it grows to the largest request it has seen and allocates no more after that.
 // It must not be shared between goroutines.
 type Workspace struct {
-	a, b  []float32
-	i8    []uint8
-	i16   []int16
-	i32   []int32
-	u64   []uint64
-	gemm  gemmArgs
-	igemm igemmArgs
+	a, b   []float32
+	i8     []uint8
+	i16    []int16
+	i32    []int32
+	u64    []uint64
+	gemm   gemmArgs
+	igemm  igemmArgs
+	gemm16 gemm16Args
 
 	// The right-hand side of Tile.
 	form     form

@@ -43,6 +43,10 @@ type set struct {
 	gemm  func(w *Workspace, g *gemmArgs)
 	igemm func(w *Workspace, g *igemmArgs)
 
+	gemm16     func(w *Workspace, g *gemm16Args)
+	maxAbs     func(x, factor []float32) float32
+	quantize16 func(dst []int16, x, factor []float32, inv float32)
+
 	// form is the layout and product of low-bit operands of these widths.
 	form              func(bits, abits int) form
 	dequant           func(t tileArgs, dst []float32, ldd int)
@@ -65,6 +69,7 @@ var portable = set{
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
 	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
+	gemm16: gemm16Go, maxAbs: maxAbsGo, quantize16: quantize16Go,
 	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
 	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }

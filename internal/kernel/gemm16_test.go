@@ -1,0 +1,190 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func checkGemm16(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limit int, tb, signed, add, extreme bool) {
+	t.Helper()
+	lda, ldb, ldc := k+r.IntN(3), n+r.IntN(3), n+r.IntN(3)
+	if tb {
+		ldb = k + r.IntN(3)
+	}
+	a := make([]int16, (m-1)*lda+k)
+	for i := range a {
+		a[i] = int16(r.IntN(65535) - 32767)
+		if extreme {
+			a[i] = -32767
+		}
+	}
+	rows, cols := k, n
+	if tb {
+		rows, cols = n, k
+	}
+	b, offset := make([]uint8, (rows-1)*ldb+cols), r.IntN(4)
+	for i := range b {
+		q := r.IntN(limit-3) + offset
+		if extreme {
+			q = limit + offset
+		}
+		b[i] = uint8(q)
+		if signed {
+			b[i] = uint8(int8(q - offset - (limit-3)/2))
+		}
+	}
+	scale := randoms(r, m, 1e-4)
+	c0 := randoms(r, m*n, 1)
+	g := &gemm16Args{tb, m, n, k, a, lda, b, signed, int32(offset), ldb, scale, add, nil, ldc, min((1<<16-1)/limit&^3, 2048)}
+	if signed {
+		g.offset = 1
+	}
+	want := make([]float32, m*n)
+	for i := range m {
+		for j := range n {
+			y, have := float32(0), add
+			if add {
+				y = c0[i*n+j]
+			}
+			for k0 := 0; k0 < k; k0 += g.maxBlock {
+				var sum int64
+				for p := k0; p < min(k, k0+g.maxBlock); p++ {
+					sum += int64(a[i*lda+p]) * int64(g.at(p, j))
+				}
+				if sum != int64(int32(sum)) {
+					t.Fatal("the test overflows")
+				}
+				v := float32(scale[i] * float32(int32(sum)))
+				if have {
+					v = y + v
+				}
+				y, have = v, true
+			}
+			want[i*n+j] = y
+		}
+	}
+	what := fmt.Sprintf("%s %dx%dx%d tb %v signed %v add %v", s.name, m, n, k, tb, signed, add)
+	guarded(t, what, guard, m, n, ldc, want, func(d []float32) {
+		if add {
+			for i := range m {
+				copy(d[i*ldc:][:n], c0[i*n:])
+			}
+		}
+		g.c = d
+		s.gemm16(w, g)
+	})
+}
+
+func TestGemm16(t *testing.T) {
+	for _, s := range sets() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(8, 4))
+			var w Workspace
+			flip := func() bool { return r.IntN(2) == 0 }
+			for m := 1; m <= 17; m++ {
+				for n := 1; n <= 17; n++ {
+					for k := 1; k <= 17; k += 1 + r.IntN(2) {
+						checkGemm16(t, s, &w, r, m, n, k, 15, flip(), flip(), flip(), false)
+					}
+				}
+			}
+			for range 100 {
+				checkGemm16(t, s, &w, r, 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(200), 8+r.IntN(100), flip(), flip(), flip(), false)
+			}
+			for _, tb := range bools {
+				checkGemm16(t, s, &w, r, 3, 5, 4500, 15, tb, false, false, true)
+				checkGemm16(t, s, &w, r, 2, 70, 2100, 15, tb, true, true, false)
+				checkGemm16(t, s, &w, r, 2, 3, 700, 250, tb, false, true, true)
+			}
+		})
+	}
+}
+
+func TestQuantize16(t *testing.T) {
+	for _, s := range sets() {
+		r := rand.New(rand.NewPCG(9, 4))
+		for _, n := range lengths[1:] {
+			x, f := randoms(r, n, 1e-3), randoms(r, n, 1)
+			if n%4 == 1 {
+				f = nil
+			}
+			if n%7 == 3 {
+				clear(x)
+			}
+			most := s.maxAbs(x, f)
+			if want := maxAbsGo(x, f); most != want {
+				t.Fatalf("%s: the greatest of %d is %v, want %v", s.name, n, most, want)
+			}
+			var scale float32
+			inv := scale16(&scale, most)
+			got, want := make([]int16, n+2), make([]int16, n+2)
+			got[n], want[n] = 7, 7
+			s.quantize16(got[:n], x, f, inv)
+			quantize16Go(want[:n], x, f, inv)
+			for j := range got {
+				if got[j] != want[j] {
+					t.Fatalf("%s: %d of %d is %d, want %d", s.name, j, n, got[j], want[j])
+				}
+				if j >= n {
+					continue
+				}
+				v := float64(x[j])
+				if f != nil {
+					v = float64(x[j] * f[j])
+				}
+				if math.Abs(float64(got[j])*float64(scale)-v) > 0.501*float64(scale) {
+					t.Fatalf("%s: %v became %d at scale %v", s.name, v, got[j], scale)
+				}
+			}
+		}
+	}
+}
+
+// TestGemm16Gradients takes the gradients of a quantised linear layer in 16 bits and
+// compares them with float64.
+func TestGemm16Gradients(t *testing.T) {
+	const m, n, k = 60, 40, 50 // tokens, outputs, inputs
+	r := rand.New(rand.NewPCG(10, 4))
+	dy, ws := randoms(r, m*n, 1), randoms(r, n, 0.1)
+	wq, xq := make([]int8, n*k), make([]uint8, m*k)
+	for i := range wq {
+		wq[i] = int8(r.IntN(16) - 8)
+	}
+	for i := range xq {
+		xq[i] = uint8(r.IntN(16))
+	}
+	var w Workspace
+	q, scale := make([]int16, m*n), make([]float32, m)
+	dx, dw := make([]float32, m*k), make([]float32, n*k)
+	QuantizeRows16(q, n, scale, dy, n, ws, m, n)
+	Gemm16(&w, false, m, k, n, q, n, wq, k, 0, 8, scale, false, dx, k)
+	QuantizeCols16(&w, q, m, scale, dy, n, m, n)
+	Gemm16(&w, false, n, k, m, q, m, xq, k, 3, 12, scale, false, dw, k)
+	var worst float64
+	for i := range m {
+		for p := range k {
+			var want, size float64
+			for j := range n {
+				v := float64(dy[i*n+j]) * float64(ws[j]) * float64(wq[j*k+p])
+				want, size = want+v, size+math.Abs(v)
+			}
+			worst = max(worst, math.Abs(float64(dx[i*k+p])-want)/size)
+		}
+	}
+	for j := range n {
+		for p := range k {
+			var want, size float64
+			for i := range m {
+				v := float64(dy[i*n+j]) * float64(int(xq[i*k+p])-3)
+				want, size = want+v, size+math.Abs(v)
+			}
+			worst = max(worst, math.Abs(float64(dw[j*k+p])-want)/size)
+		}
+	}
+	if worst > 1e-4 {
+		t.Errorf("relative error %v", worst)
+	}
+}
