@@ -295,6 +295,9 @@ func (t *tuning) train(ctx context.Context) (err error) {
 	}
 	if t.teacher != nil {
 		r.teacher = t.teacher.graph
+		if _, err := t.app.labelAgreement(ctx, r.teacher, t.trainSet, t.images, t.o.train.seed); err != nil {
+			return err
+		}
 		r.note += " teacher " + t.teacher.sha
 	}
 	if t.evalSet.Labelled() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -36,6 +37,7 @@ type job struct {
 	images            *images
 	trainSet, evalSet *dataset.Split
 	teacherEval       *distill.Evaluation
+	labelAgreement    float64 // of the teacher on training images; NaN without labels
 
 	student     *ir.Graph
 	stopped     *ir.Graph // what --stop-after asked to see; ends the job
@@ -158,7 +160,28 @@ func (j *job) baseline(ctx context.Context) (err error) {
 			j.app.note("note: that is hardly better than guessing: check --preprocess and the order of the classes")
 		}
 	}
-	return nil
+	if j.o.method == "qat" {
+		j.labelAgreement, err = j.app.labelAgreement(ctx, j.teacher, j.trainSet, j.images, j.o.train.seed)
+	}
+	return err
+}
+
+// labelSample is how many training images are looked at for wrong labels.
+const labelSample = 512
+
+// labelAgreement measures before a training how often the teacher tells the
+// label of a training image, and says so: distillation and labels pull apart
+// where they differ. NaN where there are no labels.
+func (a *app) labelAgreement(ctx context.Context, teacher *ir.Graph, train *dataset.Split, im *images, seed uint64) (float64, error) {
+	if !train.Labelled() {
+		return math.NaN(), nil
+	}
+	e, err := a.evaluate(ctx, "labels", teacher, train.Take(labelSample, seed), im)
+	if err != nil {
+		return 0, err
+	}
+	a.note("teacher and labels agree on %.1f %% of %d training images", 100*e.Top1, e.Images)
+	return e.Top1, nil
 }
 
 // evaluate measures a graph on a split.

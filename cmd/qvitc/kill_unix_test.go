@@ -191,3 +191,51 @@ func TestInterruptTwice(t *testing.T) {
 		t.Errorf("exit code %d after %v: %s", code, took, stderr)
 	}
 }
+
+// TestTwoRunsOneOutput lets two runs write to one output at the same time: each
+// ends well or says what it could not write, and what is left is whole.
+func TestTwoRunsOneOutput(t *testing.T) {
+	dir := fixtureIn(t, t.TempDir())
+	args := func(seed, out string) []string {
+		return append(tinyJob(5), "--seed", seed, "-o", out)
+	}
+	want := map[string]string{}
+	for _, seed := range []string{"1", "2"} {
+		want[string(output(t, command(dir, args(seed, "alone.onnx")...), "alone.onnx"))] = seed
+	}
+	if len(want) != 2 {
+		t.Fatal("two seeds, one result")
+	}
+	if err := os.Remove(filepath.Join(dir, "alone.onnx")); err != nil {
+		t.Fatal(err)
+	}
+	for range tries(t, 2) {
+		var runs [2]*exec.Cmd
+		var stderr [2]bytes.Buffer
+		for i, seed := range []string{"1", "2"} {
+			runs[i] = command(dir, args(seed, "out.onnx")...)
+			runs[i].Stderr = &stderr[i]
+			if err := runs[i].Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		good := 0
+		for i, c := range runs {
+			c.Wait()
+			switch code := c.ProcessState.ExitCode(); code {
+			case exitOK:
+				good++
+			case exitIO:
+			default:
+				t.Errorf("exit code %d: %s", code, stderr[i].String())
+			}
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "out.onnx"))
+		if good == 0 || err != nil || want[string(b)] == "" {
+			t.Errorf("%d runs ended well, output of %d bytes is one of theirs: %v (%v)\n%s%s", good, len(b), want[string(b)] != "", err, stderr[0].String(), stderr[1].String())
+		}
+	}
+	if left := leftovers(t, dir); strings.Contains(left, "tmp") {
+		t.Errorf("left: %s", left)
+	}
+}

@@ -8,26 +8,27 @@ import (
 
 // outcome is what compress --json prints.
 type outcome struct {
-	Model       string            `json:"model"`
-	Output      string            `json:"output"`
-	Bits        string            `json:"bits"`
-	Method      string            `json:"method"`
-	BytesIn     int64             `json:"bytes_in"`
-	BytesOut    int64             `json:"bytes_out"`
-	Images      int               `json:"images"`
-	Labelled    bool              `json:"labelled"`
-	Top1Teacher float64           `json:"top1_teacher"`
-	Top1Student float64           `json:"top1_student"`
-	Agreement   float64           `json:"agreement"`
-	VerifyDiff  float64           `json:"verify_max_diff"`
-	Verified    int               `json:"verify_images"`
-	Steps       int               `json:"steps"`
-	ImagesPerS  float64           `json:"images_per_s,omitempty"`
-	Seconds     float64           `json:"seconds"`
-	Seed        uint64            `json:"seed"`
-	Float       []string          `json:"float_layers"`
-	Recipe      map[string]string `json:"recipe"`
-	Synthetic   bool              `json:"synthetic"` // calibrated without data: nothing is known about accuracy
+	Model          string            `json:"model"`
+	Output         string            `json:"output"`
+	Bits           string            `json:"bits"`
+	Method         string            `json:"method"`
+	BytesIn        int64             `json:"bytes_in"`
+	BytesOut       int64             `json:"bytes_out"`
+	Images         int               `json:"images"`
+	Labelled       bool              `json:"labelled"`
+	Top1Teacher    float64           `json:"top1_teacher"`
+	Top1Student    float64           `json:"top1_student"`
+	Agreement      float64           `json:"agreement"`
+	VerifyDiff     float64           `json:"verify_max_diff"`
+	Verified       int               `json:"verify_images"`
+	Steps          int               `json:"steps"`
+	ImagesPerS     float64           `json:"images_per_s,omitempty"`
+	Seconds        float64           `json:"seconds"`
+	Seed           uint64            `json:"seed"`
+	Float          []string          `json:"float_layers"`
+	LabelAgreement *float64          `json:"label_agreement,omitempty"` // part of the training images looked at whose label the teacher tells
+	Recipe         map[string]string `json:"recipe"`
+	Synthetic      bool              `json:"synthetic"` // calibrated without data: nothing is known about accuracy
 }
 
 // summary prints about ten lines, or the JSON object.
@@ -38,6 +39,9 @@ func (j *job) summary() error {
 		Images: j.studentEval.Images, Labelled: j.evalSet.Labelled(), Top1Teacher: j.teacherEval.Top1, Top1Student: j.studentEval.Top1,
 		Agreement: j.agreement, VerifyDiff: j.written.MaxDiff, Verified: j.written.Samples, Seconds: elapsed.Seconds(), Seed: j.o.train.seed,
 		Float: j.floatLayers(), Synthetic: j.synthetic(), Recipe: j.recipe(),
+	}
+	if j.o.method == "qat" && !math.IsNaN(j.labelAgreement) {
+		out.LabelAgreement = &j.labelAgreement
 	}
 	if j.trained != nil {
 		out.Steps, out.ImagesPerS = j.trained.Steps, j.trained.ImagesPerSec
