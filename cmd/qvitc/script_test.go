@@ -21,7 +21,24 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"qvitc": main})
+	testscript.Main(m, map[string]func(){"qvitc": mainWithPeak})
+}
+
+// mainWithPeak is main, and at its end copies what Linux says of the process, peak memory
+// among it, to the file that QVITC_PEAK names.
+func mainWithPeak() {
+	code := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if path := os.Getenv("QVITC_PEAK"); path != "" {
+		status, err := os.ReadFile("/proc/self/status")
+		if err == nil {
+			err = os.WriteFile(path, status, 0o644)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = exitInternal
+		}
+	}
+	os.Exit(code)
 }
 
 // TestScript runs testdata/script/*.txtar. Each script finds tiny.onnx and the
