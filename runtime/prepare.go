@@ -42,7 +42,7 @@ func (c *compiler) prepare(g *ir.Graph) error {
 	if err := c.bindShapes(g); err != nil {
 		return err
 	}
-	if err := c.inline(); err != nil {
+	if err := ops.Inline(c.g, c.retap); err != nil {
 		return err
 	}
 	if err := c.settle(); err != nil {
@@ -247,84 +247,6 @@ func dimsOf(n *ir.Node) []*ir.Tensor {
 	lo, hi := at("start", 0), at("end", r)
 	hi = max(lo, hi)
 	return []*ir.Tensor{ir.Of(ir.Int64s(dims[lo:hi]...), hi-lo)}
-}
-
-// inline replaces calls of model-local functions by their bodies, except those
-// that are operators of their own.
-func (c *compiler) inline() error {
-	for depth := 0; ; depth++ {
-		found := false
-		for n := range c.g.Nodes() {
-			f := c.g.Function(n.Domain, n.Op)
-			if f == nil || ops.Lookup(n.Domain, n.Op) != nil {
-				continue
-			}
-			if depth >= 16 {
-				return n.Errorf("model-local functions call each other more than 16 deep")
-			}
-			found = true
-			if err := c.inlineCall(n, f.Body); err != nil {
-				return err
-			}
-		}
-		if !found {
-			return nil
-		}
-	}
-}
-
-func (c *compiler) inlineCall(call *ir.Node, body *ir.Graph) error {
-	if len(call.Inputs) > len(body.Inputs) || len(call.Outputs) > len(body.Outputs) {
-		return call.Errorf("the call has %d inputs and %d outputs, the function %d and %d", len(call.Inputs), len(call.Outputs), len(body.Inputs), len(body.Outputs))
-	}
-	m := map[*ir.Value]*ir.Value{}
-	for i, v := range body.Inputs {
-		m[v] = call.Input(i)
-	}
-	get := func(v *ir.Value) *ir.Value {
-		if v == nil {
-			return nil
-		}
-		w, ok := m[v]
-		if !ok && v.Const != nil {
-			w = c.g.AddConst(call.Op+"/"+v.Name, v.Const)
-			m[v] = w
-		}
-		return w
-	}
-	for b := range body.Nodes() {
-		in := make([]*ir.Value, len(b.Inputs))
-		for i, v := range b.Inputs {
-			in[i] = get(v)
-		}
-		names := make([]string, len(b.Outputs))
-		for i, v := range b.Outputs {
-			names[i] = "_"
-			if v != nil {
-				names[i] = call.Op + "/" + v.Name
-			}
-		}
-		k := c.g.InsertBefore(call, b.Domain, b.Op, b.Attrs.Clone(), in, names...)
-		k.Name, k.Origin = nodeName(call)+"/"+nodeName(b), call.Origin
-		for i, v := range b.Outputs {
-			if v != nil {
-				m[v] = k.Outputs[i]
-			}
-		}
-	}
-	for i, o := range call.Outputs {
-		if o == nil {
-			continue
-		}
-		w := get(body.Outputs[i])
-		if w == nil {
-			return call.Errorf("output %d of the function is not computed", i)
-		}
-		c.g.ReplaceUses(o, w)
-		c.retap(o, w)
-	}
-	c.g.Remove(call)
-	return nil
 }
 
 // retap makes taps of o read w.

@@ -50,6 +50,12 @@ func Lower(g *ir.Graph, batch int) ([]byte, error) {
 	return encode(c)
 }
 
+func inlineCalls(g *ir.Graph) error {
+	err := ops.Inline(g, nil)
+	g.Functions = nil
+	return err
+}
+
 // encode writes the graph with the marker among its initializers: onnxio writes
 // constants that are outputs, so it is one until the message is made.
 func encode(g *ir.Graph) ([]byte, error) {
