@@ -53,6 +53,45 @@ func single(n *onnxpb.NodeProto, consts ...*onnxpb.TensorProto) func(*onnxpb.Mod
 	}
 }
 
+// body makes a subgraph of Relus of x.
+func body(outs string) func(*onnxpb.GraphProto) {
+	return func(g *onnxpb.GraphProto) {
+		g.Name = ptr("body")
+		for _, o := range strings.Fields(outs) {
+			g.Node = append(g.Node, node("", "Relu", "x", o))
+			g.Output = append(g.Output, &onnxpb.ValueInfoProto{Name: &o})
+		}
+	}
+}
+
+func subgraph(name string, g *onnxpb.GraphProto) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: &name, Type: ptr(onnxpb.AttributeProto_GRAPH), G: g}
+}
+
+// ifNode has the two branches.
+func ifNode(yes, no func(*onnxpb.GraphProto)) func(*onnxpb.ModelProto) {
+	then, other := &onnxpb.GraphProto{}, &onnxpb.GraphProto{}
+	yes(then)
+	no(other)
+	n := node("choice", "If", "t", "y")
+	n.Attribute = []*onnxpb.AttributeProto{subgraph("then_branch", then), subgraph("else_branch", other)}
+	return single(n, tensorOut("t", ir.Scalar(true)))
+}
+
+// withBody gives n a subgraph that passes values on.
+func withBody(n *onnxpb.NodeProto, attr, in, out string) func(*onnxpb.ModelProto) {
+	g := &onnxpb.GraphProto{Name: ptr("body")}
+	for _, s := range strings.Fields(in) {
+		g.Input = append(g.Input, &onnxpb.ValueInfoProto{Name: &s})
+	}
+	for _, s := range strings.Fields(out) {
+		g.Node = append(g.Node, node("", "Identity", strings.Fields(in)[0], s+"'"))
+		g.Output = append(g.Output, &onnxpb.ValueInfoProto{Name: ptr(s + "'")})
+	}
+	n.Attribute = append(n.Attribute, subgraph(attr, g))
+	return single(n, tensorOut("n", ir.Scalar(int64(3))))
+}
+
 func ints(name string, v ...int64) *onnxpb.TensorProto { return tensorOut(name, ir.Of(v, len(v))) }
 
 // Each case is one fault; the message must name it.
@@ -151,6 +190,19 @@ func TestBrokenModels(t *testing.T) {
 		{"gather below", single(node("ga", "Gather", "x i", "y", "axis", int64(1)), ints("i", -5)), "ga"},
 		{"layernorm scale", single(node("ln", "LayerNormalization", "x b", "y")), "ln"},
 		{"where condition", single(node("wh", "Where", "x x x", "y")), "wh"},
+		{"gather by tuples", single(node("ga", "GatherND", "x i", "y"), tensorOut("i", ir.Of([]int64{0, 4}, 1, 2))), "index 4"},
+		{"scatter by tuples", single(node("sc", "ScatterND", "x i u", "y"), tensorOut("i", ir.Of([]int64{0, -5}, 1, 2)), tensorOut("u", ir.Of([]float32{1}, 1))), "index -5"},
+		{"indices of floats", single(node("ga", "Gather", "x b", "y")), "input 1 is f32, which Gather"},
+		// subgraphs
+		{"branches of two counts", ifNode(body("p"), body("p q")), "else_branch has 2 outputs"},
+		{"branches of one output too many", ifNode(body("p q"), body("p q")), "then_branch has 2 outputs"},
+		{"branch with an input", ifNode(func(g *onnxpb.GraphProto) { body("p")(g); g.Input = []*onnxpb.ValueInfoProto{{Name: ptr("i")}} }, body("p")), "then_branch has 1 inputs"},
+		{"branches of two types", ifNode(body("p"), func(g *onnxpb.GraphProto) { body("p")(g); g.Node[0] = node("", "Shape", "x", "p") }), "output 0 is f32 in then_branch and i64 in else_branch"},
+		{"loop body of one input", withBody(node("lp", "Loop", "n - x", "y"), "body", "i", "c v"), "body has 1 inputs, want 3"},
+		{"loop body without the condition", withBody(node("lp", "Loop", "n - x", "y"), "body", "i c v", "v"), "body has 1 outputs, the node needs 2"},
+		{"loop that drops a value", withBody(node("lp", "Loop", "n - x x", "y"), "body", "i c v w", "c v w"), "has 1 outputs for 2 values"},
+		{"scan of none", withBody(node("sc", "Scan", "x", "y", "num_scan_inputs", int64(2)), "body", "v", "v"), "num_scan_inputs is 2"},
+		{"scan body", withBody(node("sc", "Scan", "x", "y", "num_scan_inputs", int64(1)), "body", "v w", "v"), "body has 2 inputs, want 1"},
 		// tensors
 		{"no element type", weight(func(w *onnxpb.TensorProto) { w.DataType = nil }), "W"},
 		{"unknown element type", weight(func(w *onnxpb.TensorProto) { w.DataType = ptr(int32(77)) }), "77"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
+	"github.com/qvitc/qvitc/ops"
 )
 
 type funcKey struct{ domain, name, overload string }
@@ -44,6 +45,23 @@ func (d *decoder) readFunctions(list []*onnxpb.FunctionProto) error {
 		order = append(order, f)
 	}
 	return d.noRecursion(order)
+}
+
+// missingFunction reports whether a node calls what is neither a function of the
+// model nor an operator, in a domain that the model's own functions make up.
+// Domains that runtimes bring operators of may hold both.
+func (d *decoder) missingFunction(dom string, p *onnxpb.NodeProto) bool {
+	if dom == "" || dom == "com.microsoft" || dom == ir.Domain || ops.Lookup(dom, p.GetOpType()) != nil {
+		return false
+	}
+	own := false
+	for k := range d.funcs {
+		if k.domain == dom && k.name == p.GetOpType() {
+			return false
+		}
+		own = own || k.domain == dom
+	}
+	return own
 }
 
 func (d *decoder) noRecursion(order []*function) error {

@@ -215,6 +215,9 @@ func (d *decoder) node(s *scope, p *onnxpb.NodeProto, index int) error {
 		inputs = inputs[:len(inputs)-1]
 	}
 	inputs = append(inputs, joinCaptures(s, bodies)...)
+	if d.missingFunction(dom, p) {
+		return fail("the model defines functions of domain %s, but not %s", ir.Quote(dom), ir.Quote(p.GetOpType()))
+	}
 	if f := d.funcs[funcKey{dom, p.GetOpType(), p.GetOverload()}]; f != nil {
 		if nin, nout := len(f.proto.GetInput()), len(f.proto.GetOutput()); len(inputs) > nin || len(p.GetOutput()) > nout {
 			return fail("the call has %d inputs and %d outputs, the function %d and %d", len(inputs), len(p.GetOutput()), nin, nout)

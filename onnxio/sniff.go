@@ -26,6 +26,20 @@ func foreign(b []byte) string {
 		return "not an ONNX model (TensorFlow Lite)"
 	case bytes.HasPrefix(b, []byte("\x89PNG")), bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
 		return "not an ONNX model (an image)"
+	case bytes.HasPrefix(b, []byte("\xfd7zXZ\x00")), bytes.HasPrefix(b, []byte("BZh")), bytes.HasPrefix(b, []byte("\x28\xb5\x2f\xfd")), bytes.HasPrefix(b, []byte("7z\xbc\xaf")):
+		return "not an ONNX model (compressed data; unpack it first)"
+	case len(b) > 262 && string(b[257:262]) == "ustar":
+		return "not an ONNX model (a tar archive; unpack it first)"
+	case len(b) > 2 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5:
+		return "not an ONNX model (a Python pickle; export the model to ONNX first)"
+	case bytes.HasPrefix(b, []byte("GGUF")):
+		return "not an ONNX model (GGUF)"
+	case bytes.HasPrefix(b, []byte("\x93NUMPY")):
+		return "not an ONNX model (a NumPy array)"
+	case bytes.HasPrefix(b, []byte("%PDF")):
+		return "not an ONNX model (PDF)"
+	case bytes.HasPrefix(b, []byte("\xff\xfe")), bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return "not an ONNX model (text in UTF-16)"
 	case isText(b):
 		return "not an ONNX model (plain text)"
 	}

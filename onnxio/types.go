@@ -15,7 +15,7 @@ func (d *decoder) typeOf(p *onnxpb.TypeProto) (ir.Type, error) {
 	}
 	tensor, ok := p.Value.(*onnxpb.TypeProto_TensorType)
 	if !ok {
-		return ir.Type{}, fmt.Errorf("only tensors are supported, this is a %s", kindOfType(p))
+		return ir.Type{}, fmt.Errorf("only tensors are supported, this is of kind %s", kindOfType(p))
 	}
 	var t ir.Type
 	if n := tensor.TensorType.GetElemType(); n != 0 {

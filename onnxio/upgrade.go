@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -67,6 +68,9 @@ func (d *decoder) upgrade(s *scope) error {
 			continue
 		}
 		if err := newest(n); err != nil {
+			if e := (*wrongType)(nil); errors.As(err, &e) {
+				return n.Errorf("%v", err)
+			}
 			return n.Errorf("the form of opset %d is not understood: %v", u.opset, err)
 		}
 	}

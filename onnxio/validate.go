@@ -42,36 +42,6 @@ func (d *decoder) validate(s *scope) error {
 	return nil
 }
 
-// bodies validates the subgraphs of a graph's nodes. They nest no deeper than
-// the limit on messages allows.
-func bodies(g *ir.Graph) error {
-	for n := range g.Nodes() {
-		for _, name := range n.Attrs.Names() {
-			b, ok := n.Attrs[name].(*ir.Graph)
-			if !ok {
-				continue
-			}
-			k, err := captureCount(b)
-			if err == nil {
-				for i := range k { // what inference found out about the outer values
-					b.Inputs[len(b.Inputs)-k+i].Type = n.Inputs[len(n.Inputs)-k+i].Type
-				}
-				err = b.Check()
-			}
-			if err == nil {
-				_, err = ops.Infer(b)
-			}
-			if err == nil {
-				err = bodies(b)
-			}
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // conflict says how two types of one value contradict each other; empty when
 // they do not. Unknown parts agree with everything.
 func conflict(declared, inferred ir.Type) string {

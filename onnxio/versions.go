@@ -143,6 +143,18 @@ type written struct {
 	inputs []*ir.Value
 }
 
+// wrongType is an operand of an element type that its operator does not take.
+type wrongType struct {
+	op, what string
+	index    int
+	elem     ir.Elem
+	since    int
+}
+
+func (e *wrongType) Error() string {
+	return fmt.Sprintf("%s %d is %v, which %s of opset %d does not take", e.what, e.index, e.elem, e.op, e.since)
+}
+
 // fits reports why a written node is not of the form f; nil when it is.
 func fits(w written, n *ir.Node, f *form) error {
 	if f.deprecated {
@@ -174,12 +186,12 @@ func fits(w written, n *ir.Node, f *form) error {
 	}
 	for i, v := range w.inputs {
 		if v != nil && v.Type.Elem != ir.Undefined && !typeAt(f.in, i).elems.has(v.Type.Elem) {
-			return fmt.Errorf("input %d of type %v is not allowed at opset %d", i, v.Type.Elem, f.since)
+			return &wrongType{w.op, "input", i, v.Type.Elem, f.since}
 		}
 	}
 	for i, v := range n.Outputs {
 		if v != nil && v.Type.Elem != ir.Undefined && !typeAt(f.out, i).elems.has(v.Type.Elem) {
-			return fmt.Errorf("output %d of type %v is not allowed at opset %d", i, v.Type.Elem, f.since)
+			return &wrongType{w.op, "output", i, v.Type.Elem, f.since}
 		}
 	}
 	return nil

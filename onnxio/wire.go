@@ -111,7 +111,12 @@ func (s *wireScan) field(f *frame) error {
 	switch {
 	case want.message != nil:
 		return s.enter(f, want, start, end)
-	case want.name && int64(size) > int64(s.lim.NameBytes):
+	case want.list:
+		if s.memory += listItem; s.memory > bombFrom && s.memory/bombRatio > int64(s.size) {
+			return s.bomb(start)
+		}
+	}
+	if want.name && int64(size) > int64(s.lim.NameBytes) {
 		return fmt.Errorf("%s at byte %d is %d bytes long; the limit for names is %d", want.label, start, size, s.lim.NameBytes)
 	}
 	s.pos = end
@@ -176,7 +181,7 @@ func (s *wireScan) enter(f *frame, want wireField, start, end int) error {
 		return fmt.Errorf("more than %d protobuf messages", s.lim.Messages)
 	}
 	if s.memory += want.message.size; s.memory > bombFrom && s.memory/bombRatio > int64(s.size) {
-		return fmt.Errorf("the file is made of %d empty messages up to byte %d and would take more than %d times its size to read", s.messages, start, bombRatio)
+		return s.bomb(start)
 	}
 	switch want.message.name {
 	case "NodeProto":
@@ -196,12 +201,17 @@ func (s *wireScan) enter(f *frame, want wireField, start, end int) error {
 	return nil
 }
 
-// A file of many empty messages takes a hundred times its size once it is
-// parsed. What models hold takes less than half of bombRatio.
+// A file of many empty messages or strings takes up to a hundred times its size
+// once it is parsed; what models hold takes less than half of bombRatio.
 const (
 	bombFrom  = 64 << 20
-	bombRatio = 64
+	bombRatio = 25
+	listItem  = 64 // of a string in a list, which grows by doubling
 )
+
+func (s *wireScan) bomb(at int) error {
+	return fmt.Errorf("the file is made of empty fields up to byte %d and would take more than %d times its size in memory", at, bombRatio)
+}
 
 // wireShape is what the scan needs to know of a message.
 type wireShape struct {
@@ -215,6 +225,7 @@ type wireField struct {
 	wire    protowire.Type
 	packed  bool // a repeated scalar: may come packed in bytes
 	name    bool // a string that names something
+	list    bool // one of a list of strings
 	message *wireShape
 }
 
@@ -254,6 +265,7 @@ func buildShape(d protoreflect.MessageDescriptor, m map[protoreflect.FullName]*w
 			f.wire, f.message = protowire.BytesType, buildShape(fd.Message(), m)
 		case protoreflect.StringKind:
 			f.wire, f.name = protowire.BytesType, isName(fd)
+			f.list = fd.IsList()
 		case protoreflect.BytesKind:
 			f.wire = protowire.BytesType
 		case protoreflect.FloatKind:

@@ -163,7 +163,26 @@ func (c *call) tuple(i, batch int) (int, bool, error) {
 	if last.c < 0 || last.c > int64(len(x.dims)-batch) {
 		return 0, false, c.Errorf("index tuples of length %s do not fit data of rank %d", last, len(x.dims))
 	}
+	for a := range int(last.c) {
+		if err := c.checkTuples(i, int(last.c), a, x.dims[batch+a]); err != nil {
+			return 0, false, err
+		}
+	}
 	return int(last.c), true, nil
+}
+
+// checkTuples is checkIndices for place a of the index tuples of length k.
+func (c *call) checkTuples(i, k, a int, dim num) error {
+	t := c.arg(i).tensor
+	if t == nil || !dim.isConst() || t.Len() > 4*maxContent {
+		return nil
+	}
+	for at := a; at < t.Len(); at += k {
+		if x := t.Int(at); x < -dim.c || x >= dim.c {
+			return c.Errorf("index %d is out of range for dimension %d", x, dim.c)
+		}
+	}
+	return nil
 }
 
 func inferGatherND(c *call) error {

@@ -53,7 +53,7 @@ func (c *call) windowOf(in []num, kernel []int, ceil bool) (w *window, err error
 	}
 	for _, k := range kernel {
 		if k < 1 || k > maxWindow {
-			return nil, c.Errorf("the kernel has size %d", k)
+			return nil, c.Errorf("kernel_shape has size %d", k)
 		}
 	}
 	pads, err := c.spatialList("pads", 2*n, 0, -maxWindow)
