@@ -2,6 +2,8 @@ package distill
 
 import (
 	"math"
+
+	"github.com/qvitc/qvitc/runtime"
 )
 
 // optimiser updates the parameters in place. All its loops run over fixed chunks
@@ -86,15 +88,9 @@ func (p *optimiser) prepare(grads [][]float32, damping float64, threads int) (no
 				g[i] *= f * w[i]
 			}
 		} else if f != 1 {
-			for i := range g {
-				g[i] *= f
-			}
+			runtime.ScaleBy(g, f)
 		}
-		var s float64
-		for _, x := range g {
-			s += float64(x) * float64(x)
-		}
-		sums[k] = s
+		sums[k] = runtime.SumSquares(g)
 	})
 	var total float64
 	for _, s := range sums {
@@ -150,10 +146,23 @@ func (p *optimiser) step(grads [][]float32, norm, lr float64, threads int) {
 	}
 	parallel(threads, len(p.chunks), func(k int) {
 		c := p.chunks[k]
-		if p.o.Optimiser != LAMB {
+		g := grads[c.p][c.lo:c.hi]
+		switch kind := p.params[c.p].Kind; {
+		case p.o.Optimiser == LAMB:
+			p.apply(c, g, lr*ratio[c.p])
+		case kind == Scale || kind == ZeroPoint:
 			direction(c)
+			p.apply(c, g, lr)
+		default: // one pass
+			decay := float32(0)
+			if kind == Weight && p.o.Optimiser == AdamW {
+				decay = float32(p.o.WeightDecay)
+			}
+			if f != 1 {
+				runtime.ScaleBy(g, f)
+			}
+			runtime.AdamW(p.params[c.p].Data[c.lo:c.hi], p.m[c.p][c.lo:c.hi], p.v[c.p][c.lo:c.hi], g, float32(lr), b1, b2, eps, decay, c1, c2)
 		}
-		p.apply(c, grads[c.p][c.lo:c.hi], lr*ratio[c.p])
 		if p.ema != nil {
 			w, e := p.params[c.p].Data[c.lo:c.hi], p.ema[c.p][c.lo:c.hi]
 			for i, x := range w {
@@ -178,14 +187,6 @@ func (p *optimiser) apply(c chunk, u []float32, lr float64) {
 		lo, hi := p.lo[c.p], p.hi[c.p]
 		for i := range w {
 			w[i] = min(hi, max(lo, w[i]-r*u[i]))
-		}
-	case Weight:
-		r, decay := float32(lr), float32(0)
-		if p.o.Optimiser == AdamW {
-			decay = float32(p.o.WeightDecay)
-		}
-		for i := range w {
-			w[i] -= r * (u[i] + decay*w[i])
 		}
 	default:
 		r := float32(lr)

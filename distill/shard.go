@@ -70,9 +70,7 @@ func (w *worker) addTo(total [][]float32, first bool) {
 		if first {
 			copy(t, g)
 		} else {
-			for k, x := range g {
-				t[k] += x
-			}
+			runtime.AddTo(t, g)
 		}
 		clear(g)
 	}
