@@ -129,6 +129,10 @@ func matmulFunction(name string, abits, bbits int) *ir.Function {
 // attachFunctions adds the definition of every packed operator that g calls.
 func attachFunctions(g *ir.Graph) error {
 	for n := range g.Nodes() {
+		if n.Domain == ir.QONNX && n.Op == "IntQuant" && g.Function(n.Domain, n.Op) == nil {
+			g.Functions = append(g.Functions, intQuantFunction())
+			continue
+		}
 		if n.Domain != ir.Domain || g.Function(n.Domain, n.Op) != nil {
 			continue
 		}

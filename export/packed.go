@@ -4,32 +4,32 @@ import (
 	"fmt"
 
 	"github.com/qvitc/qvitc/ir"
-	"github.com/qvitc/qvitc/passes"
 )
 
 // Packed lowers a copy of the student to packed operators and attaches their
 // function bodies. Every FakeQuant must be calibrated. The student is not
 // changed. Meta entries of the student are kept.
 func Packed(student *ir.Graph) (*ir.Graph, error) {
-	g, _ := student.Clone()
-	d := passes.Driver{Check: true}
-	if _, err := d.Run(g, passes.Lower); err != nil {
+	b, err := Build(student, Target{Format: FormatPacked})
+	if err != nil {
 		return nil, err
 	}
+	return b.Graph, nil
+}
+
+// completePacked gives every packed linear layer what its function body takes
+// for granted.
+func completePacked(g *ir.Graph) error {
 	for n := range g.Nodes() {
 		var w, a int
 		if n.Domain != ir.Domain || !scan(n.Op, "QLinearW%dA%d", &w, &a) {
 			continue
 		}
 		if err := completeLinear(g, n, w); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := attachFunctions(g); err != nil {
-		return nil, err
-	}
-	nameNodes(g)
-	return g, g.Check()
+	return nil
 }
 
 // completeLinear gives a packed linear node what the function body takes for

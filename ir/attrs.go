@@ -6,8 +6,13 @@ import (
 )
 
 // Attrs are a node's attributes by ONNX name. A value is one of int64,
-// float32, string, []int64, []float32, []string, *Tensor, *Graph.
+// float32, string, []int64, []float32, []string, *Tensor, *Graph; in the body
+// of a function also AttrRef.
 type Attrs map[string]any
+
+// AttrRef stands in the body of a function for an integer attribute of the
+// call (ONNX ref_attr_name).
+type AttrRef string
 
 // Int reads an integer attribute or the default.
 func (a Attrs) Int(name string, def int) int {

@@ -138,7 +138,7 @@ func (c *checker) node(n *Node) error {
 	}
 	for _, name := range n.Attrs.Names() {
 		switch n.Attrs[name].(type) {
-		case int64, float32, string, []int64, []float32, []string, *Tensor, *Graph:
+		case int64, float32, string, []int64, []float32, []string, *Tensor, *Graph, AttrRef:
 		default:
 			return n.Errorf("attribute %s has type %T", Quote(name), n.Attrs[name])
 		}

@@ -9,6 +9,14 @@ import (
 // Domain is the operator domain of this tool's own operators.
 const Domain = "ai.qvitc"
 
+// Domains of other people's quantised operators that are understood.
+const (
+	Microsoft = "com.microsoft"           // contrib operators of ONNX Runtime
+	QONNX     = "qonnx.custom_op.general" // QONNX, FINN, hls4ml
+	Brevitas  = "onnx.brevitas"           // the same operators under an older name
+	FINN      = "finn.custom_op.general"  // and under an older one still
+)
+
 // Graph is a model: values flow from Inputs and constants through the nodes,
 // which are kept in topological order, to Outputs.
 type Graph struct {

@@ -142,6 +142,8 @@ func (p *printer) attr(v any) string {
 		return list(v, strconv.Quote) + "s"
 	case *Tensor:
 		return v.Type().String() + " = " + p.tensorData(v)
+	case AttrRef:
+		return "@" + strconv.Quote(string(v))
 	case *Graph:
 		var b strings.Builder
 		_ = v.Print(&b, p.o)

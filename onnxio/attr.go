@@ -139,6 +139,10 @@ func attrOut(name string, v any) (*onnxpb.AttributeProto, error) {
 	case []int64:
 		a.Ints = v
 		set(onnxpb.AttributeProto_INTS)
+	case ir.AttrRef:
+		ref := string(v)
+		a.RefAttrName = &ref
+		set(onnxpb.AttributeProto_INT)
 	case []string:
 		for _, s := range v {
 			a.Strings = append(a.Strings, []byte(s))

@@ -15,13 +15,14 @@ func (k funcKey) String() string { return k.domain + "::" + k.name }
 
 // function is a model-local function. One whose body does not depend on the
 // attributes of its call is kept in Graph.Functions and calls stay nodes; any
-// other, and an overload, is put in place of each call.
+// other, and an overload, is put in place of each call. Calls of operators that
+// package ops knows stay nodes too: what the file says of them is not needed.
 type function struct {
 	proto  *onnxpb.FunctionProto
 	key    funcKey
 	imp    imports
 	inline bool
-	used   bool
+	known  bool // an operator of package ops whose body refers to its call
 }
 
 // readFunctions registers the functions and refuses recursion.
@@ -40,7 +41,11 @@ func (d *decoder) readFunctions(list []*onnxpb.FunctionProto) error {
 		if err != nil {
 			return fmt.Errorf("function %s: %w", ir.Quote(k.String()), err)
 		}
-		f := &function{proto: p, key: k, imp: imp, inline: k.domain == "" || k.overload != "" || refersToCall(p.GetNode())}
+		f := &function{proto: p, key: k, imp: imp, inline: k.domain == "" || k.overload != ""}
+		if refersToCall(p.GetNode()) {
+			f.known = !f.inline && ops.Lookup(k.domain, k.name) != nil
+			f.inline = !f.known
+		}
 		d.funcs[k] = f
 		order = append(order, f)
 	}
@@ -186,7 +191,7 @@ func (d *decoder) body(f *function, attrs ir.Attrs) (*scope, error) {
 func (d *decoder) addFunctions(g *ir.Graph, list []*onnxpb.FunctionProto) error {
 	for _, p := range list {
 		f := d.funcs[funcKey{domainOf(p.GetDomain()), p.GetName(), p.GetOverload()}]
-		if f.inline {
+		if f.inline || f.known {
 			continue
 		}
 		s, err := d.body(f, nil)

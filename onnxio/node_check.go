@@ -143,7 +143,7 @@ func valueKind(v any) byte {
 	switch v.(type) {
 	case float32:
 		return 'f'
-	case int64:
+	case int64, ir.AttrRef:
 		return 'i'
 	case string:
 		return 's'

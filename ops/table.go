@@ -168,7 +168,7 @@ func init() {
 		elementwiseOps, activationOps, compareOps, bitwiseOps, castOps,
 		shapeOps, sliceOps, padOps, gatherOps, scatterOps, generateOps,
 		matmulOps, einsumOps, convOps, poolOps, reduceOps, argOps, cumulativeOps,
-		softmaxOps, normOps, quantOps, qlinearOps, attentionOps, controlOps, ownOps,
+		softmaxOps, normOps, quantOps, qlinearOps, attentionOps, controlOps, ownOps, foreignOps,
 	} {
 		table = append(table, family...)
 	}
@@ -189,7 +189,7 @@ func init() {
 }
 
 // Lookup finds an operator of the table; nil when it is unknown. The domains
-// are "" (ai.onnx) and ir.Domain.
+// are "" (ai.onnx), ir.Domain, and those of foreign quantised operators
 func Lookup(domain, op string) *Op { return lookup[opKey{domain, op}] }
 
 // All lists the table, sorted by domain and name. The slice is the caller's.

@@ -47,8 +47,8 @@ func lowerPacked(g *ir.Graph, r *Report) (bool, error) {
 	return changed, nil
 }
 
-// heldNames makes constants whose names are still held by the ones they take
-// the place of, and renames them when those are gone.
+// heldNames makes values whose names are still held by the ones they take the
+// place of, and renames them when those are gone.
 type heldNames struct {
 	g    *ir.Graph
 	made []*ir.Value
@@ -56,7 +56,11 @@ type heldNames struct {
 }
 
 func (h *heldNames) add(name string, t *ir.Tensor) *ir.Value {
-	v := h.g.AddConst(name, t)
+	return h.hold(h.g.AddConst(name, t), name)
+}
+
+// hold gives v the name when settle finds it free.
+func (h *heldNames) hold(v *ir.Value, name string) *ir.Value {
 	if v.Name != name {
 		h.made, h.want = append(h.made, v), append(h.want, name)
 	}
@@ -96,7 +100,7 @@ func lowerLinear(names *heldNames, r *Report, n *ir.Node) (bool, error) {
 	k, width := w.Shape[0], w.Shape[1]
 	rows := make([]int8, k*width)
 	for i, c := range wq.codes(w) { // [K,N] to [N,K]
-		rows[i%width*k+i/width] = c
+		rows[i%width*k+i/width] = int8(c)
 	}
 	packed, err := PackWeights(rows, width, k, wq.bits)
 	if err != nil {

@@ -2,7 +2,6 @@ package passes
 
 import (
 	"math"
-	"strings"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/ops"
@@ -13,7 +12,8 @@ var LowerConv = Pass{
 	Name: "lower-conv",
 	Doc: `write quantised weights, and 8-bit inputs of Conv, with QuantizeLinear and DequantizeLinear
 
-A FakeQuant of a constant becomes its int8 codes behind a DequantizeLinear. An
+A FakeQuant of a constant becomes its codes in 8 bits behind a DequantizeLinear
+(a linear layer becomes Gemm with codes [N,K]); a Clip tells narrower widths. An
 8-bit FakeQuant in front of a Conv becomes QuantizeLinear and DequantizeLinear.`,
 	Run: lowerConv,
 }
@@ -22,8 +22,11 @@ func lowerConv(g *ir.Graph, r *Report) (bool, error) {
 	if _, err := ops.Infer(g); err != nil {
 		return false, err
 	}
-	changed := false
-	names := heldNames{g: g}
+	l := newQDQLowering(g, r, QDQ{Bytes: true})
+	changed, err := l.linears()
+	if err != nil {
+		return changed, err
+	}
 	for n := range g.Nodes() {
 		if !n.IsOwn("FakeQuant") {
 			continue
@@ -32,21 +35,19 @@ func lowerConv(g *ir.Graph, r *Report) (bool, error) {
 		if err != nil {
 			return changed, err
 		}
+		done := false
 		switch {
 		case s == nil:
-		case n.Inputs[0].IsConst() && s.signed && s.zeroPoint == nil:
-			dequantWeight(&names, r, s)
-			changed = true
+		case n.Inputs[0].IsConst() && s.bits <= 8:
+			done = l.weight(s)
 		case s.bits == 8 && s.axis < 0 && readByConv(n.Out()):
-			if err := quantDequant(&names, r, s); err != nil {
+			if done, err = l.activation(s); err != nil {
 				return changed, err
 			}
-			changed = true
 		}
+		changed = changed || done
 	}
-	g.DropUnusedConsts()
-	names.settle()
-	return changed, nil
+	return changed, l.finish(changed)
 }
 
 func readByConv(v *ir.Value) bool {
@@ -58,20 +59,6 @@ func readByConv(v *ir.Value) bool {
 	return len(v.Uses()) > 0
 }
 
-// dequantWeight puts int8 codes and a DequantizeLinear in the place of the
-// FakeQuant of a weight.
-func dequantWeight(names *heldNames, r *Report, s *quantSettings) {
-	n := s.node
-	w := n.Inputs[0]
-	attrs := ir.Attrs{}
-	if s.axis >= 0 {
-		attrs["axis"] = int64(s.axis)
-	}
-	g := names.g
-	codes := names.add(w.Name+"_codes", ir.Of(s.codes(w.Const), w.Const.Shape...))
-	replaceNode(g, r, n, "DequantizeLinear", attrs, "weights", codes, n.Inputs[1])
-}
-
 func replaceNode(g *ir.Graph, r *Report, n *ir.Node, op string, attrs ir.Attrs, counter string, in ...*ir.Value) *ir.Node {
 	k := g.InsertBefore(n, "", op, attrs, in, n.Out().Name)
 	k.Out().Type = n.Out().Type
@@ -80,32 +67,6 @@ func replaceNode(g *ir.Graph, r *Report, n *ir.Node, op string, attrs ir.Attrs, 
 	g.Remove(n)
 	r.Count(counter, 1)
 	return k
-}
-
-// quantDequant puts QuantizeLinear and DequantizeLinear in the place of an
-// 8-bit FakeQuant: codes of i8 when signed, u8 when not.
-func quantDequant(names *heldNames, r *Report, s *quantSettings) error {
-	if _, ok := s.offset(); !ok {
-		return zeroPointError(s)
-	}
-	n := s.node
-	z := 0
-	if s.zeroPoint != nil {
-		z = s.zeroPoint[0]
-	}
-	zero := ir.Scalar(uint8(z))
-	elem := ir.Uint8
-	if s.signed {
-		zero, elem = ir.Scalar(int8(z)), ir.Int8
-	}
-	g := names.g
-	stem, _ := strings.CutSuffix(n.Inputs[1].Name, "_scale")
-	scale, zp := scalarScale(names, s), names.add(stem+"_zero_point", zero)
-	q := g.InsertBefore(n, "", "QuantizeLinear", nil, []*ir.Value{n.Inputs[0], scale, zp}, n.Out().Name+".codes")
-	q.Out().Type = ir.Type{Elem: elem, Shape: n.Out().Type.Shape, Ranked: n.Out().Type.Ranked}
-	r.inherit(q, n)
-	replaceNode(g, r, n, "DequantizeLinear", nil, "inputs", q.Out(), scale, zp)
-	return nil
 }
 
 // LowerFakeQuant spells out the FakeQuant nodes that no packed operator took.

@@ -72,12 +72,10 @@ func (s *quantSettings) offset() (uint8, bool) {
 	return uint8(z - lo), true
 }
 
-// codes quantises a constant tensor: one code an element, as int8 (signed) or
-// as its value less nothing (unsigned codes above 127 do not fit: 8-bit weights
-// are signed).
-func (s *quantSettings) codes(t *ir.Tensor) []int8 {
+// codes quantises a constant tensor: one code an element, in [Qn, Qp].
+func (s *quantSettings) codes(t *ir.Tensor) []int32 {
 	lo, hi := s.bounds()
-	out := make([]int8, t.Len())
+	out := make([]int32, t.Len())
 	inner := 1
 	groups := 1
 	if s.axis >= 0 {
@@ -97,7 +95,19 @@ func (s *quantSettings) codes(t *ir.Tensor) []int8 {
 			z = s.zeroPoint[g]
 		}
 		q := math.RoundToEven(float64(x/s.scale[g])) + float64(z)
-		out[i] = int8(min(max(q, float64(lo)), float64(hi)))
+		out[i] = int32(min(max(q, float64(lo)), float64(hi)))
 	}
 	return out
+}
+
+// zeroPoints gives the zero points as integers of the code range, one a group;
+// ok is false when one does not fit [lo, hi].
+func (s *quantSettings) zeroPoints(lo, hi int) (z []int, ok bool) {
+	z = make([]int, len(s.scale))
+	for i := range s.zeroPoint {
+		if z[i] = s.zeroPoint[i]; z[i] < lo || z[i] > hi {
+			return nil, false
+		}
+	}
+	return z, true
 }
