@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/passes"
 )
 
 // Packed lowers a copy of the student to packed operators and attaches their
@@ -91,6 +92,8 @@ func LayerBits(g *ir.Graph) []Layer {
 			out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: fmt.Sprintf("w%da%d", w, a), Bytes: n.Input(1).Const.Len()})
 		case n.Domain == ir.Domain && scan(n.Op, "QMatMulA%dB%d", &a, &w):
 			out = append(out, Layer{Name: n.Name, Role: n.Role.Kind, Bits: fmt.Sprintf("a%db%d", a, w)})
+		case (n.Is("MatMul") || n.Is("Conv")) && fakeQuantised(n.Input(1)):
+			out = append(out, raisedLayer(n))
 		case n.Is("Conv") && n.Input(1).Def.Is("DequantizeLinear"):
 			codes := n.Input(1).Def.Input(0)
 			if codes.IsConst() {
@@ -101,6 +104,34 @@ func LayerBits(g *ir.Graph) []Layer {
 		}
 	}
 	return out
+}
+
+func fakeQuantised(v *ir.Value) bool {
+	if v != nil && v.Def.Is("Transpose") {
+		v = v.Def.Input(0)
+	}
+	return v != nil && v.Def.IsOwn("FakeQuant")
+}
+
+// raisedLayer describes a product in FakeQuant form, with the bytes that its
+// codes take packed.
+func raisedLayer(n *ir.Node) Layer {
+	l := Layer{Name: passes.LayerName(n), Role: n.Role.Kind}
+	acts := "f32"
+	if q := n.Input(0).Def; q.IsOwn("FakeQuant") {
+		acts = fmt.Sprintf("a%d", q.Attrs.Int("bits", 0))
+	}
+	w := n.Input(1).Def
+	if w.Is("Transpose") {
+		w = w.Input(0).Def
+	}
+	bits := w.Attrs.Int("bits", 0)
+	if w.Input(0).IsConst() {
+		l.Bits, l.Bytes = fmt.Sprintf("w%d%s", bits, acts), (w.Input(0).Const.Len()*bits+7)/8
+		return l
+	}
+	l.Bits = fmt.Sprintf("%sb%d", acts, bits)
+	return l
 }
 
 // Layer is one product of an exported graph.

@@ -3,8 +3,10 @@ package export
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/qvitc/qvitc/doctor"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio"
 	"github.com/qvitc/qvitc/passes"
@@ -42,17 +44,18 @@ func (f Format) WeightsOnly() bool { return f == FormatNBits }
 
 // Target says what to write.
 type Target struct {
-	Format Format  // empty: packed
-	Opset  int     // write at least this opset of ai.onnx; 0: the lowest that does
-	ORT    Version // the release of ONNX Runtime that must run it; zero: any
+	Format Format        // empty: packed
+	Opset  int           // write at least this opset of ai.onnx; 0: the lowest that does
+	ORT    doctor.Target // versions of ONNX Runtime that must run it; zero: any that loads it
 }
 
 // Built is a graph in the form of a target.
 type Built struct {
-	Graph *ir.Graph
-	Write onnxio.WriteOptions // opset and IR version; the caller may add to it
-	ORT   Version             // oldest release of ONNX Runtime that runs it
-	Notes []string            // what the target cannot hold, one line each
+	Graph  *ir.Graph
+	Format Format
+	Write  onnxio.WriteOptions // opset and IR version; the caller may add to it
+	Needs  doctor.Needs        // what it asks of a runtime
+	Notes  []string            // what the target cannot hold, one line each
 }
 
 // Build lowers a copy of the student (a graph with FakeQuant nodes, calibrated,
@@ -63,7 +66,7 @@ func Build(student *ir.Graph, t Target) (*Built, error) {
 	if t.Format == "" {
 		t.Format = FormatPacked
 	}
-	b := &Built{Write: onnxio.WriteOptions{MinOpset: t.Opset}}
+	b := &Built{Format: t.Format, Write: onnxio.WriteOptions{MinOpset: t.Opset}}
 	var list []passes.Pass
 	switch t.Format {
 	case FormatPacked:
@@ -74,8 +77,8 @@ func Build(student *ir.Graph, t Target) (*Built, error) {
 	case FormatQCDQ8:
 		list = lowering(passes.LowerQDQ(passes.QDQ{Bytes: true, Shift: t.Opset >= 21}))
 	case FormatNBits:
-		two := t.ORT == Version{} || !t.ORT.Before(Version{1, 24})
-		list = lowering(passes.LowerNBits(passes.NBits{TwoBits: two}))
+		two := t.ORT == doctor.Target{} || t.ORT.From >= nbits2
+		list = append([]passes.Pass{passes.WeightsOnly}, lowering(passes.LowerNBits(passes.NBits{TwoBits: two}))...)
 	case FormatQONNX:
 		list = lowering(passes.LowerQONNX)
 	default:
@@ -99,21 +102,41 @@ func Build(student *ir.Graph, t Target) (*Built, error) {
 		return nil, err
 	}
 	nameNodes(b.Graph)
-	b.Graph.Meta["qvitc.format"] = string(t.Format)
 	if err := b.Graph.Check(); err != nil {
 		return nil, err
 	}
-	var why string
-	if b.ORT, why, err = NeedsORT(b.Graph, b.Write); err != nil {
-		return nil, err
+	return b, b.check(t)
+}
+
+// nbits2 is the version of ONNX Runtime that has MatMulNBits of 2 bits.
+const nbits2 doctor.Version = 1024
+
+// check asks the doctor about what was built: what it needs, and whether the
+// versions asked for run it.
+func (b *Built) check(t Target) error {
+	p, err := onnxio.ToProto(b.Graph, b.Write)
+	if err != nil {
+		return err
 	}
-	if t.ORT != (Version{}) && t.ORT.Before(b.ORT) {
-		return nil, &ir.Error{
-			Msg:  fmt.Sprintf("format %s needs ONNX Runtime %v (%s), the target is %v", t.Format, b.ORT, why, t.ORT),
-			Hint: fmt.Sprintf("packed and qcdq8 run from %v on, without --opset", OldestORT),
+	found, needs, err := doctor.Check(&onnxio.Model{Proto: p}, t.ORT)
+	if err != nil {
+		return err
+	}
+	b.Needs = needs
+	for _, f := range found {
+		if f.Effect == doctor.Slow {
+			continue
+		}
+		if t.ORT == (doctor.Target{}) {
+			b.Notes = append(b.Notes, f.String())
+			continue
+		}
+		return &ir.Error{
+			Msg:  fmt.Sprintf("format %s at opset %d does not run on %v: %s", t.Format, needs.Opset, t.ORT, f.Message),
+			Hint: fmt.Sprintf("packed and qcdq8 run from ort=%v on, without --opset", doctor.Oldest),
 		}
 	}
-	return b, nil
+	return nil
 }
 
 // lowering is a target's pass followed by those that spell out what it leaves.
@@ -124,8 +147,8 @@ func lowering(p passes.Pass) []passes.Pass {
 // note collects what the target cannot hold.
 func (b *Built) note(t Target, res *passes.Result) {
 	add := func(format string, args ...any) { b.Notes = append(b.Notes, fmt.Sprintf(format, args...)) }
-	if s := res.Step("lower-nbits"); s != nil {
-		if n := s.Report.Get("activations left out"); n > 0 {
+	if s := res.Step(passes.WeightsOnly.Name); s != nil {
+		if n := s.Report.Get("left out"); n > 0 {
 			add("%s holds weights only: %d quantisers of activations are left out", t.Format, n)
 		}
 	}
@@ -156,14 +179,28 @@ func (b *Built) note(t Target, res *passes.Result) {
 	}
 }
 
-// Source brings a graph read from a file into the form that Build takes: every
+// Raise brings a graph read from a file into the form that Build takes: every
 // quantised form that is understood becomes FakeQuant nodes, activation
-// functions one node each. The notes say what stays as it is. A graph in which
-// nothing is quantised is an error.
-func Source(g *ir.Graph) (notes []string, err error) {
+// functions one node each. The notes say what stays as it is.
+func Raise(g *ir.Graph) (notes []string, err error) {
 	d := passes.Driver{Check: true}
 	res, err := d.Run(g, append(append([]passes.Pass{}, passes.Raise...), passes.FuseGelu, passes.DropDead))
 	if err != nil {
+		return nil, err
+	}
+	for _, s := range res.Steps {
+		for _, n := range s.Report.Notes {
+			notes = append(notes, n.String())
+		}
+	}
+	return notes, nil
+}
+
+// Source is Raise for a graph that is to be written again: one in which nothing
+// is quantised is an error, and functions that nothing calls any more are left
+// out.
+func Source(g *ir.Graph) (notes []string, err error) {
+	if notes, err = Raise(g); err != nil {
 		return nil, err
 	}
 	quantisers, err := passes.Quantisers(g)
@@ -173,11 +210,16 @@ func Source(g *ir.Graph) (notes []string, err error) {
 	if len(quantisers) == 0 {
 		return nil, &ir.Error{Msg: "the model is not quantised in a form that is understood", Hint: "qvitc compress quantises a float model"}
 	}
-	for _, s := range res.Steps {
-		for _, n := range s.Report.Notes {
-			notes = append(notes, n.String())
+	called := map[[2]string]bool{}
+	graphs := []*ir.Graph{g}
+	for _, f := range g.Functions {
+		graphs = append(graphs, f.Body)
+	}
+	for _, b := range graphs {
+		for n := range b.Nodes() {
+			called[[2]string{n.Domain, n.Op}] = true
 		}
 	}
-	g.Functions = nil
+	g.Functions = slices.DeleteFunc(g.Functions, func(f *ir.Function) bool { return !called[[2]string{f.Domain, f.Name}] })
 	return notes, nil
 }

@@ -11,7 +11,8 @@ import (
 
 // Options say what a written file is compared with.
 type Options struct {
-	Write onnxio.WriteOptions
+	Write  onnxio.WriteOptions
+	Format Format // of the graph; empty: packed
 
 	// Student computes the reference answers, which the file must give bit for
 	// bit; nil skips the comparison.
@@ -19,6 +20,8 @@ type Options struct {
 	// Samples are inputs of the student and the file, each a whole batch.
 	Samples []map[string]*ir.Tensor
 	Threads int
+	// ORT, when set, also runs the file on the samples.
+	ORT *ORT
 	// Force keeps the file although it does not match.
 	Force bool
 }
@@ -28,8 +31,10 @@ type Result struct {
 	Path    string  `json:"path"`
 	Bytes   int64   `json:"bytes"`
 	Samples int     `json:"samples"`  // rows compared
-	Layers  int     `json:"layers"`   // layers whose codes and scales were compared
+	Layers  int     `json:"layers"`   // weights whose codes and scales were compared
 	MaxDiff float64 `json:"max_diff"` // largest difference of an output value from the student's
+
+	ORT *ORTResult `json:"onnxruntime,omitempty"` // nil: not asked
 }
 
 // ErrMismatch says that the written file does not reproduce the student.

@@ -115,7 +115,7 @@ func TestWriteWithholdsAMismatch(t *testing.T) {
 		t.Errorf("%d files are left, want the old one", len(left))
 	}
 	s.Value("w2").Const.F32()[0] += 1 // and other weights, which needs no sample to show
-	if _, err := Write(context.Background(), path, g, Options{Student: s}); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), `layer "fc2": code 0,0`) {
+	if _, err := Write(context.Background(), path, g, Options{Student: s}); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), `layer "fc2", input 1: code 0`) {
 		t.Errorf("other weights: %v", err)
 	}
 	o.Force = true

@@ -20,13 +20,6 @@ func pairedIR(opset int) int {
 	return MinIR
 }
 
-// Versions gives the opset of ai.onnx and the IR version that Encode writes g
-// with.
-func Versions(g *ir.Graph, o WriteOptions) (opset, irVersion int, err error) {
-	v, err := chooseVersions(g, o)
-	return v.opset, v.ir, err
-}
-
 type versions struct {
 	opset, ir int
 	domains   []string // imported besides ai.onnx, in order

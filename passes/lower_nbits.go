@@ -12,6 +12,28 @@ type NBits struct {
 	TwoBits bool // 2-bit codes as they are, which ONNX Runtime has from 1.24 on; else in 4 bits
 }
 
+// WeightsOnly takes the quantisers of activations out.
+var WeightsOnly = Pass{
+	Name: "weights-only",
+	Doc:  "take the quantisers of activations out, for targets that hold weights only",
+	Run: func(g *ir.Graph, r *Report) (bool, error) {
+		for n := range g.Nodes() {
+			if !n.IsOwn("FakeQuant") || n.Inputs[0].IsConst() {
+				continue
+			}
+			if g.IsOutput(n.Out()) {
+				substitute(g, n.Out(), g.InsertBefore(n, "", "Identity", nil, n.Inputs[:1], n.Out().Name).Out())
+			} else {
+				g.ReplaceUses(n.Out(), n.Inputs[0])
+			}
+			g.Remove(n)
+			r.Count("left out", 1)
+		}
+		g.DropUnusedConsts()
+		return r.Get("left out") > 0, nil
+	},
+}
+
 // LowerNBits makes the pass that writes weight-only products of ONNX Runtime.
 func LowerNBits(o NBits) Pass {
 	return Pass{
@@ -20,8 +42,7 @@ func LowerNBits(o NBits) Pass {
 
 Weights of up to 4 bits are stored in 4 (or 2) bits, in blocks along the input
 that repeat the scale of their channel; accuracy_level 1, so that activations
-stay float. Other quantised weights become 8-bit codes behind DequantizeLinear.
-The target holds weights only: quantisers of activations are left out.`,
+stay float. Other quantised weights become 8-bit codes behind DequantizeLinear.`,
 		Run: func(g *ir.Graph, r *Report) (bool, error) { return lowerNBits(g, r, o) },
 	}
 }
@@ -31,19 +52,6 @@ func lowerNBits(g *ir.Graph, r *Report, o NBits) (bool, error) {
 		return false, err
 	}
 	changed := false
-	for n := range g.Nodes() {
-		if !n.IsOwn("FakeQuant") || n.Inputs[0].IsConst() {
-			continue
-		}
-		if g.IsOutput(n.Out()) {
-			substitute(g, n.Out(), g.InsertBefore(n, "", "Identity", nil, n.Inputs[:1], n.Out().Name).Out())
-		} else {
-			g.ReplaceUses(n.Out(), n.Inputs[0])
-		}
-		g.Remove(n)
-		r.Count("activations left out", 1)
-		changed = true
-	}
 	l := newQDQLowering(g, r, QDQ{Bytes: true})
 	for n := range g.Nodes() {
 		if !n.Is("MatMul") || n.Inputs[0].IsConst() {

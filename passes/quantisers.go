@@ -56,16 +56,14 @@ func Quantisers(g *ir.Graph) ([]Quantiser, error) {
 }
 
 // SameQuantisers compares what two graphs are quantised with, bit for bit and in
-// order, activations left out where weights is set. It gives the number of
-// quantisers compared.
-func SameQuantisers(a, b *ir.Graph, weights bool) (int, error) {
+// order. It gives the number of quantisers compared.
+func SameQuantisers(a, b *ir.Graph) (int, error) {
 	var lists [2][]Quantiser
 	for i, g := range []*ir.Graph{a, b} {
-		list, err := Quantisers(g)
-		if err != nil {
+		var err error
+		if lists[i], err = Quantisers(g); err != nil {
 			return 0, err
 		}
-		lists[i] = slices.DeleteFunc(list, func(q Quantiser) bool { return weights && !q.Weight })
 	}
 	for i, q := range lists[0] {
 		if i >= len(lists[1]) {

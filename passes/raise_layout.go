@@ -14,7 +14,8 @@ var RaiseLayout = Pass{
 
 A Transpose behind the FakeQuant of a constant goes into the constant. Gemm by a
 quantised weight becomes MatMul and Add, and the Reshape pair that exporters put
-around a Gemm for inputs of more than two dimensions goes.`,
+around a Gemm for inputs of more than two dimensions goes. The quantiser of a
+transposed operand moves in front of the Transpose.`,
 	Run: raiseLayout,
 }
 
@@ -30,6 +31,8 @@ func raiseLayout(g *ir.Graph, r *Report) (bool, error) {
 			changed = z.transposeWeight(n) || changed
 		case n.Is("Gemm"):
 			changed = z.gemm(n) || changed
+		case n.Is("MatMul"):
+			changed = z.quantiserFirst(n) || changed
 		}
 	}
 	z.finish(changed)
@@ -38,6 +41,32 @@ func raiseLayout(g *ir.Graph, r *Report) (bool, error) {
 		changed = true
 	}
 	return changed, nil
+}
+
+// quantiserFirst moves the quantiser of a transposed operand in front of the
+// Transpose that swaps its last two axes.
+func (z *raiser) quantiserFirst(n *ir.Node) bool {
+	q := n.Inputs[1].Def
+	if !q.IsOwn("FakeQuant") || soleUser(q.Out()) != n || z.g.IsOutput(q.Out()) {
+		return false
+	}
+	t := def(q.Inputs[0], "Transpose")
+	rank := q.Out().Type.Rank()
+	if t == nil || soleUser(t.Out()) != q || z.g.IsOutput(t.Out()) || rank < 2 || !slices.Equal(perm(t), swapLast(rank)) {
+		return false
+	}
+	in := t.Inputs[0]
+	if q.Attrs.Has("axis") {
+		q.Attrs["axis"] = int64(perm(t)[axisAttr(q, "axis", 0, rank)])
+	}
+	q.SetInput(0, in)
+	z.g.MoveBefore(q, t)
+	t.SetInput(0, q.Out())
+	q.Out().Type = in.Type
+	n.SetInput(1, t.Out())
+	z.r.rewrote(q)
+	z.r.Count("quantisers before transposes", 1)
+	return true
 }
 
 // transposeWeight moves a Transpose into the constant behind a FakeQuant that

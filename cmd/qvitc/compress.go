@@ -24,8 +24,6 @@ type compressFlags struct {
 	teacher string
 	exclude []string
 	irm     string
-	force   bool
-	apart   bool // --external-data
 	maxDrop float64
 
 	samples    int
@@ -37,6 +35,7 @@ type compressFlags struct {
 	damping    float64
 	recipe     string
 	train      trainFlags
+	target     targetFlags
 }
 
 func (a *app) compressCmd() *cobra.Command {
@@ -46,7 +45,7 @@ func (a *app) compressCmd() *cobra.Command {
 		Short: "Quantise a vision transformer and write a packed low-bit ONNX file",
 		Long: `compress calibrates the model on images, fine-tunes it at low bits with
 distillation from the original, and writes packed ONNX that runs in qvitc and in
-unmodified ONNX Runtime. Labels are optional. The model file is not changed.
+unmodified ONNX Runtime (other forms: --format, see qvitc export). Labels are optional. The model file is not changed.
 
 Without --data the model is calibrated on synthetic images: size and speed are
 those of the real thing, accuracy is not, and nothing is known about it.`,
@@ -82,8 +81,7 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	f.StringVar(&o.calib, "calib", "mse", "calibration: mse, minmax, percentile, entropy or lsq")
 	f.Float64Var(&o.damping, "damping", 0, "weight of the damping of oscillating weights (0: off)")
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "exit with code 5 when top-1 falls by more than this many points (0: no gate)")
-	f.BoolVar(&o.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
-	f.BoolVar(&o.force, "force", false, "keep the file even where it does not match the student")
+	o.target.add(c)
 	o.data.add(c)
 	o.data.addLimit(c)
 	o.passes.add(c)
@@ -123,6 +121,9 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 		return nil, err
 	}
 	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if j.target, err = o.target.resolve(); err != nil {
 		return nil, err
 	}
 	if o.out == "" {

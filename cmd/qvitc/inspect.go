@@ -48,7 +48,10 @@ func (a *app) inspect(path string, p passFlags, tree bool) error {
 	if err != nil {
 		return err
 	}
-	if m.packed() && p.isDefault() {
+	if (m.packed() || passes.IsQuantised(m.graph)) && p.isDefault() {
+		if err := m.raise(); err != nil {
+			return err
+		}
 		return a.inspectPacked(m, tree)
 	}
 	in := inspected{Model: path, Bytes: m.bytes, Operators: operators(m.graph)}

@@ -43,7 +43,8 @@ type job struct {
 	stopped     *ir.Graph // what --stop-after asked to see; ends the job
 	calibration *quantize.Calibration
 	trained     *distill.Result
-	packed      *ir.Graph
+	target      export.Target
+	built       *export.Built
 	written     *export.Result
 	studentEval *distill.Evaluation
 	agreement   float64
@@ -56,7 +57,7 @@ func (j *job) load(context.Context) error {
 		return err
 	}
 	j.model = m
-	if m.packed() {
+	if m.packed() || passes.IsQuantised(m.graph) {
 		return failf(exitUnsupported, "compress the float model it was made from", "%s: is compressed already", m.path)
 	}
 	if err := m.finite(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/export"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio"
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
@@ -101,11 +102,22 @@ func (a *app) loadAny(path string) (*model, error) {
 	for _, n := range m.notes {
 		a.note("note: %s", n)
 	}
-	if m.packed() {
-		return m, nil
+	if m.packed() || passes.IsQuantised(m.graph) {
+		return m, m.raise()
 	}
 	_, err = a.driver(passFlags{}, "").Run(m.graph, passes.Clean)
 	return m, fail(exitUnsupported, err)
+}
+
+// raise brings quantised forms other than packed operators into the form that
+// the runtime has kernels for.
+func (m *model) raise() error {
+	if m.packed() || !passes.IsQuantised(m.graph) {
+		return nil
+	}
+	notes, err := export.Raise(m.graph)
+	m.notes = append(m.notes, notes...)
+	return fail(exitUnsupported, err)
 }
 
 // packed reports whether the model is already a low-bit one of this tool.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/export"
 	"github.com/qvitc/qvitc/ir"
-	"github.com/qvitc/qvitc/onnxio"
 	"github.com/qvitc/qvitc/passes"
 )
 
@@ -40,27 +38,24 @@ func (j *job) lower(context.Context) error {
 		}
 	}
 	var err error
-	if j.packed, err = export.Packed(j.student); err != nil {
-		return fail(exitInternal, err)
+	if j.built, err = export.Build(j.student, j.target); err != nil {
+		return fail(exitUnsupported, err)
 	}
-	return j.meta(j.packed)
+	for _, n := range j.built.Notes {
+		j.app.note("note: %s", oneLine(n))
+	}
+	return j.meta(j.built.Graph)
 }
 
-// write writes the packed graph to a temporary file, verifies that file and
+// write writes the built graph to a temporary file, verifies that file and
 // renames it.
 func (j *job) write(ctx context.Context) error {
 	samples, err := samplesOf(ctx, j.images, j.evalSet, j.student, 64)
 	if err != nil {
 		return err
 	}
-	j.written, err = export.Write(ctx, j.o.out, j.packed, export.Options{
-		Write:   onnxio.WriteOptions{MinOpset: 18, MinIR: 8, Version: toolVersion(), External: j.o.apart},
-		Student: j.student, Samples: samples, Threads: j.app.threads, Force: j.o.force,
-	})
-	if errors.Is(err, export.ErrMismatch) {
-		return failf(exitVerify, "the file is withheld; --force keeps it", "%v", err)
-	}
-	return fail(exitIO, err)
+	j.written, err = j.app.writeBuilt(ctx, j.o.out, j.built, j.student, &j.o.target, samples)
+	return err
 }
 
 // samplesOf gives images as inputs of g for the verification of a file.
@@ -83,18 +78,30 @@ func (j *job) meta(g *ir.Graph) error {
 	if err != nil {
 		return err
 	}
-	layers, err := json.Marshal(export.LayerBits(g))
+	layers, err := layersText(j.built)
 	if err != nil {
 		return err
 	}
 	maps.Copy(g.Meta, map[string]string{
-		"qvitc.version": toolVersion(), "qvitc.recipe": string(recipe), "qvitc.layers": string(layers),
+		"qvitc.version": toolVersion(), "qvitc.recipe": string(recipe), "qvitc.layers": layers, "qvitc.format": string(j.built.Format),
 		"qvitc.teacher": j.model.sha, "qvitc.data": j.trainSet.Digest(),
 	})
 	if !j.synthetic() || j.images.told {
 		g.Meta["qvitc.preprocess"] = j.images.prep.String()
 	}
 	return nil
+}
+
+// layersText lists the bits of every layer, as JSON.
+func layersText(b *export.Built) (string, error) {
+	g, _ := b.Graph.Clone()
+	if b.Format != export.FormatPacked {
+		if _, err := export.Raise(g); err != nil {
+			return "", err
+		}
+	}
+	text, err := json.Marshal(export.LayerBits(g))
+	return string(text), err
 }
 
 // recipe is every option that shapes the result, as resolved.
@@ -121,10 +128,14 @@ func (j *job) recipe() map[string]string {
 
 // measure evaluates the written file and compares it with the teacher.
 func (j *job) measure(ctx context.Context) error {
-	back, err := onnxio.Load(j.written.Path, onnxio.Options{})
+	m, err := readModel(j.written.Path)
+	if err == nil {
+		err = m.raise()
+	}
 	if err != nil {
 		return fail(exitVerify, err)
 	}
+	back := m.graph
 	if j.studentEval, err = j.app.evaluate(ctx, "measure", back, j.evalSet, j.images); err != nil {
 		return err
 	}

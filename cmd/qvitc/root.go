@@ -48,6 +48,7 @@ the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
 		a.checkCmd,
 		a.doctorCmd,
 		a.compressCmd,
+		a.exportCmd,
 		a.finetuneCmd,
 		a.evalCmd,
 		a.runCmd,

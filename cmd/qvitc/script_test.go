@@ -64,6 +64,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			e.Setenv("SHIPPED", shipped)
+			e.Setenv("QVITC_ORT", "off")
 			return makeFixture(e.WorkDir)
 		},
 		Condition: func(cond string) (bool, error) {

@@ -22,7 +22,7 @@ var Allowed = map[string][]string{
 	"quantize":        {"ir", "runtime"},
 	"dataset":         {},
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
-	"export":          {"ir", "passes", "onnxio", "runtime"},
+	"export":          {"ir", "passes", "onnxio", "runtime", "doctor"},
 	"doctor":          {"ir", "onnxio", "onnxio/onnxpb", "internal/kernel"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
