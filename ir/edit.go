@@ -285,6 +285,16 @@ func (h *nodeHeap) pop() *Node {
 // Clone copies the whole graph, constants included, and gives the map from old
 // values to new ones. Functions are shared.
 func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
+	return g.clone((*Tensor).Clone)
+}
+
+// Shadow is Clone with the tensors of the constants shared: a copy for analysis
+// and rewriting that costs no memory for weights.
+func (g *Graph) Shadow() (*Graph, map[*Value]*Value) {
+	return g.clone(func(t *Tensor) *Tensor { return t })
+}
+
+func (g *Graph) clone(tensor func(*Tensor) *Tensor) (*Graph, map[*Value]*Value) {
 	c := New(g.Name)
 	c.Meta = maps.Clone(g.Meta)
 	c.Functions = slices.Clone(g.Functions)
@@ -299,7 +309,7 @@ func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
 		w := &Value{Name: v.Name, Type: v.Type}
 		w.Type.Shape = slices.Clone(v.Type.Shape)
 		if v.Const != nil {
-			w.Const = v.Const.Clone()
+			w.Const = tensor(v.Const)
 		}
 		m[v] = w
 		c.names[w.Name] = w

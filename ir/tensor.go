@@ -172,6 +172,11 @@ func Data[T Number](t *Tensor) []T { d, _ := t.data.([]T); return d }
 // Raw returns the backing slice (see Tensor for its Go type).
 func (t *Tensor) Raw() any { return t.data }
 
+// Release drops the data of a constant whose owner has stored it in another form;
+// element type and shape stay. The data must not be asked for afterwards: Data and
+// Raw give nil.
+func (t *Tensor) Release() { t.data = nil }
+
 // F32 is Data[float32].
 func (t *Tensor) F32() []float32 { return Data[float32](t) }
 

@@ -151,10 +151,11 @@ func (s *attend) item(st *State, h *hand, i int) {
 		h.w.Tile(n, q[(m*s.rows+r)*ld:], ld, h.tile[j*kernel.PanelWidth:], ldt)
 	}
 	probs, ldp := h.u8, s.ldp()
-	grid := s.probs
+	grid, l := &h.grid, &h.logits
+	*grid = s.probs
 	grid.Alpha = s.alpha[m]
 	if s.simple {
-		l := s.logit
+		*l = s.logit
 		l.Factor, l.Offset = s.factor[m], p.sums[m]
 		if s.bias != nil {
 			l.Bias, l.LDBias = st.v[s.bias.by.id][s.bias.by.offset(m, r):], s.bias.by.row
@@ -162,9 +163,9 @@ func (s *attend) item(st *State, h *hand, i int) {
 		if s.mask != nil {
 			l.Mask, l.LDMask = st.v[s.mask.by.id][s.mask.by.offset(m, r):], s.mask.by.row
 		}
-		kernel.SoftmaxQuantize(&h.w, probs, ldp, h.tile, ldt, n, s.keys, &l, &grid)
+		kernel.SoftmaxQuantize(&h.w, probs, ldp, h.tile, ldt, n, s.keys, l, grid)
 	} else {
-		s.softmax(st, h, m, r, n, p.sums[m], &grid)
+		s.softmax(st, h, m, r, n, p.sums[m], grid)
 	}
 	s.context(st, h, m, r, n, p.v[m])
 }
@@ -203,7 +204,8 @@ func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
 	for j := range f {
 		f[j] = s.scale[m]
 	}
-	a := kernel.Affine{Factor: f}
+	a := &h.affine
+	a.Factor = f
 	u := m*s.rows + r
 	for j := 0; j*kernel.PanelWidth < s.width; j++ {
 		h.w.Select(v, j)
@@ -211,7 +213,7 @@ func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
 		col := j * kernel.PanelWidth
 		cols := min(kernel.PanelWidth, s.width-col)
 		if s.codes < 0 {
-			kernel.DequantTile(st.v[s.y][u*s.width+col:], s.width, h.tile, kernel.PanelWidth, n, cols, &a, 0)
+			kernel.DequantTile(st.v[s.y][u*s.width+col:], s.width, h.tile, kernel.PanelWidth, n, cols, a, 0)
 			continue
 		}
 		q, ld := st.u(s.codes), st.p.values[s.codes].ld
@@ -221,7 +223,7 @@ func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
 				run++
 			}
 			at := to/s.perRow*ld + to%s.perRow*s.width + col
-			kernel.DequantQuantizeTile(q[at:], ld, h.tile[i*kernel.PanelWidth:], kernel.PanelWidth, run, cols, &a, 0, &s.grid)
+			kernel.DequantQuantizeTile(q[at:], ld, h.tile[i*kernel.PanelWidth:], kernel.PanelWidth, run, cols, a, 0, &s.grid)
 			i += run
 		}
 	}

@@ -62,6 +62,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	c.dropDead()
 	if !cfg.Train && !cfg.NoFuse {
 		c.fuse()
+		c.p.weighWeights()
 	}
 	if err := c.planBackward(); err != nil {
 		return nil, err

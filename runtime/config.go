@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
@@ -36,7 +37,6 @@ type Config struct {
 	// fused integer steps that hand codes on. Both give the same bytes.
 	NoFuse bool
 
-	weights *weightStore // packed weights shared by programs; nil: the program's own
 	// MaxMemory bounds, with Train, the bytes of one State (Program.Memory): parts
 	// of the graph run forward a second time during Backward rather than keep
 	// what the gradients need. The gradients are the same, bit for bit. A limit that
@@ -44,6 +44,8 @@ type Config struct {
 	MaxMemory int64
 
 	floatProducts bool // quantised products multiply in float: a reference for tests
+
+	weights *weightStore // packed weights shared by programs; nil: the program's own
 }
 
 // Program is a graph compiled at fixed shapes: a list of steps and one memory
@@ -65,9 +67,14 @@ type Program struct {
 
 	operands []operandShape // right-hand sides that products pack
 
-	hand                 handSize // scratch of each thread of the fused steps
-	slots                int      // attention steps
-	recomputed, segments int      // see Recomputed
+	hand    handSize // scratch of each thread of the fused steps
+	slots   int      // attention steps
+	linears []*packedLinear
+	ready   sync.Once // their weights are packed
+
+	weightBytes int64
+
+	recomputed, segments int // see Recomputed
 }
 
 // valueKind says where a value's data lives.

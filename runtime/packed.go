@@ -94,41 +94,6 @@ func buildQLinear(c *compiler, n *ir.Node, wbits, abits int) (bool, error) {
 	return true, nil
 }
 
-// unpack reads the codes of a packed weight: w bits each, LSB first, biased by
-// 2^(w-1), in groups of whole bytes (two, four or eight codes); 8 bits are
-// plain int8.
-func unpack(t *ir.Tensor, w, n, k int) ([]int8, error) {
-	if w == 8 {
-		q := ir.Data[int8](t)
-		if len(q) != n*k {
-			return nil, fmt.Errorf("the 8-bit weight has %d codes of type %v, want %d×%d of i8", t.Len(), t.Elem, n, k)
-		}
-		return q, nil
-	}
-	per, bytes := 8/w, 1 // codes in a group and its bytes
-	if w == 3 {
-		per, bytes = 8, 3
-	}
-	row := (k + per - 1) / per * bytes
-	data := ir.Data[uint8](t)
-	if t.Elem != ir.Uint8 || len(data) != n*row {
-		return nil, fmt.Errorf("the packed weight has %d elements of type %v, want %d rows of %d bytes for %d codes of %d bits", t.Len(), t.Elem, n, row, k, w)
-	}
-	out := make([]int8, n*k)
-	for i := range n {
-		src, dst := data[i*row:][:row], out[i*k:][:k]
-		for j := range dst {
-			g := src[j/per*bytes:][:bytes]
-			var word uint32
-			for b, v := range g {
-				word |= uint32(v) << (8 * b)
-			}
-			dst[j] = int8(int32(word>>(w*(j%per))&(1<<w-1)) - 1<<(w-1))
-		}
-	}
-	return out, nil
-}
-
 func (s *qlinear) forward(st *State) error {
 	x, y := st.v[s.x], st.v[s.y]
 	if s.n == 0 {

@@ -17,7 +17,8 @@ type packedLinear struct {
 	noBackward
 	x       int // codes
 	m, n, k int
-	weight  *kernel.Weights
+	weight  *packedWeight
+	zero    int32 // zero point of x
 	affine  kernel.Affine
 	y       int // float32; -1 where codes are made
 
@@ -30,23 +31,29 @@ type packedLinear struct {
 
 // addPackedLinear makes the step for the operands that buildQLinear has checked.
 func (c *compiler) addPackedLinear(n *ir.Node, s *qlinear, w *ir.Tensor, wbits, abits int) error {
-	p, err := c.cfg.weights.weights(w, wbits, abits, s.n, s.k)
+	p, err := c.cfg.weights.weight(w, wbits, abits, s.n, s.k)
 	if err != nil {
 		return n.Errorf("%v", err)
 	}
-	offset := make([]int32, s.n)
-	for j, t := range p.RowSums() {
-		offset[j] = int32(s.xz) * t
-	}
 	x := c.codesOf(n, s.x, s.m, s.k, grid{s.xs, s.xz, s.qp})
 	l := &packedLinear{
-		x: x, m: s.m, n: s.n, k: s.k, weight: p, y: s.y, residual: -1, codes: -1,
-		affine: kernel.Affine{Offset: offset, Factor: s.factor, Bias: s.bias},
+		x: x, m: s.m, n: s.n, k: s.k, weight: p, zero: int32(s.xz), y: s.y, residual: -1, codes: -1,
+		affine: kernel.Affine{Factor: s.factor, Bias: s.bias},
 	}
+	c.p.linears = append(c.p.linears, l)
 	l.in, l.out = []int{x}, []int{s.y}
 	c.p.hand.ask(kernel.TileRows*kernel.PanelWidth, 0, 0)
 	c.emit(n, l)
 	return nil
+}
+
+// pack makes the weight ready and, from it, what the zero point of x adds up to.
+func (s *packedLinear) pack() {
+	s.weight.pack()
+	s.affine.Offset = make([]int32, s.n)
+	for j, t := range s.weight.w.RowSums() {
+		s.affine.Offset[j] = s.zero * t
+	}
 }
 
 // rowSplit is the fewest rows worth an item of their own, and itemsPerHand how many
@@ -73,16 +80,16 @@ func (s *packedLinear) forward(st *State) error {
 	if s.m == 0 || s.n == 0 {
 		return nil
 	}
-	parts, _ := st.chunks(s.m, s.weight.Panels())
-	return st.share(s.weight.Panels()*parts, s)
+	parts, _ := st.chunks(s.m, s.weight.panels())
+	return st.share(s.weight.panels()*parts, s)
 }
 
 func (s *packedLinear) item(st *State, h *hand, i int) {
-	parts, span := st.chunks(s.m, s.weight.Panels())
+	parts, span := st.chunks(s.m, s.weight.panels())
 	panel, lo := i/parts, i%parts*span
 	hi := min(s.m, lo+span)
 	x, ld := st.u(s.x), st.p.values[s.x].ld
-	h.w.Panel(s.weight, panel)
+	h.w.Panel(s.weight.w, panel)
 	for r := lo; r < hi; r += kernel.TileRows {
 		m := min(kernel.TileRows, hi-r)
 		h.w.Tile(m, x[r*ld:], ld, h.tile, kernel.PanelWidth)

@@ -19,10 +19,7 @@ func (c *compiler) prepare(g *ir.Graph) error {
 			return badParam(v, "is a parameter of type %v; only f32 can be trained", v.Const.Elem)
 		}
 	}
-	c.g, c.of = g.Clone()
-	for v, w := range c.of {
-		w.Const = v.Const // share the data: an optimiser changes it in place
-	}
+	c.g, c.of = g.Shadow() // an optimiser changes the parameters in place
 	for _, v := range c.cfg.Params {
 		w, ok := c.of[v]
 		if !ok { // a parameter that nothing reads

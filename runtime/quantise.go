@@ -11,6 +11,11 @@ type hand struct {
 	tile []int32
 	f32  []float32
 	u8   []uint8
+
+	// Arguments of kernels, kept here so that none is allocated for a call.
+	affine kernel.Affine
+	grid   kernel.Grid
+	logits kernel.Logits
 }
 
 // handSize is what the steps of a program ask of a hand.

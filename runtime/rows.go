@@ -51,24 +51,18 @@ func cut(data any, lo, hi int) any {
 	panic(fmt.Sprintf("runtime: tensor data of type %T", data))
 }
 
-// stack joins output k of all shards along the first dimension.
-func stack(parts [][]*ir.Tensor, k int) *ir.Tensor {
-	first := parts[0][k]
-	n := 0
-	for _, p := range parts {
-		n += p[k].Shape[0]
+// setRows copies the rows [lo, hi) of t into a graph input.
+func (s *State) setRows(v *ir.Value, t *ir.Tensor, lo, hi int) error {
+	x := &s.p.values[s.p.inputN[v]]
+	if x.elem != ir.Float32 || t.Elem != ir.Float32 {
+		return s.SetInput(v, rows(t, lo, hi))
 	}
-	out, err := ir.NewTensor(first.Elem, append([]int{n}, first.Shape[1:]...)...)
-	if err != nil {
-		panic("runtime: " + err.Error())
-	}
-	at := 0
-	for _, p := range parts {
-		at += place(out.Raw(), p[k].Raw(), at)
-	}
-	return out
+	n := size(t.Shape[1:])
+	copy(s.v[s.p.inputN[v]], t.F32()[lo*n:hi*n])
+	return nil
 }
 
+// place copies src to dst from element at on.
 func place(dst, src any, at int) int {
 	switch d := dst.(type) {
 	case []float32:

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -33,6 +34,7 @@ type State struct {
 	hands []hand  // scratch of the fused steps, one a thread
 	heads []heads // by attention step
 	team  *team   // nil: the State works alone
+	crew  *team   // the team of earlier runs
 
 	arena []float32
 	home  [][]float32 // first places of values that have a second one
@@ -41,6 +43,7 @@ type State struct {
 
 // NewState allocates a State. Parameters and other constants are not copied.
 func (p *Program) NewState() *State {
+	p.packWeights(1)
 	s := &State{
 		p: p,
 		v: make([][]float32, len(p.values)), g: make([][]float32, len(p.values)),
@@ -163,7 +166,10 @@ func (s *State) Seed(v *ir.Value) []float32 {
 // Forward runs the graph on the inputs. Errors name the node. A panic of a
 // kernel, which would be a bug here, comes back as an error too: states run on
 // goroutines that nobody else could guard.
-func (s *State) Forward() (err error) {
+func (s *State) Forward() error { return s.forward(context.Background()) }
+
+// forward stops between two steps when ctx is done.
+func (s *State) forward(ctx context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("internal error while running the graph: %v", r)
@@ -176,9 +182,12 @@ func (s *State) Forward() (err error) {
 	}
 	s.settle()
 	if s.on {
-		return s.timedForward()
+		return s.timedForward(ctx)
 	}
 	for _, st := range s.p.steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := st.forward(s); err != nil {
 			return err
 		}
@@ -260,8 +269,11 @@ func (s *State) EnableProfile() {
 // EnableProfile was called.
 func (s *State) Profile() []StepTime { return s.prof }
 
-func (s *State) timedForward() error {
+func (s *State) timedForward(ctx context.Context) error {
 	for i, st := range s.p.steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		t := time.Now()
 		if err := st.forward(s); err != nil {
 			return err

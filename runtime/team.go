@@ -48,11 +48,11 @@ func newTeam(st *State) *team {
 	return t
 }
 
-// start calls the members together.
-func (t *team) start() {
+// start calls n members together.
+func (t *team) start(n int) {
 	t.over.Store(false)
-	t.left.Add(len(t.join))
-	for _, f := range t.join {
+	t.left.Add(n)
+	for _, f := range t.join[:n] {
 		go f()
 	}
 }
@@ -134,6 +134,24 @@ func (t *team) work(h *hand) {
 		t.mu.Unlock()
 		idle = 0
 	}
+}
+
+// gather lets the State work with up to n helpers until dismiss.
+func (s *State) gather(n int) {
+	if s.crew == nil || len(s.crew.join) < n {
+		for len(s.hands) <= n {
+			s.hands = append(s.hands, s.p.hand.make())
+		}
+		s.crew = newTeam(s)
+	}
+	s.team = s.crew
+	s.team.start(n)
+}
+
+// dismiss ends what gather began.
+func (s *State) dismiss() {
+	s.team.stop()
+	s.team = nil
 }
 
 // share does the items of a task, on the team where there is one.

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/qvitc/qvitc/ir"
@@ -211,9 +210,7 @@ func compareRun(ctx context.Context, g *ir.Graph, engine string, threads int, in
 	if engine == "exact" {
 		got, err = ops.EvalGraph(g, in)
 	} else {
-		if got, err = runFast(ctx, g, threads, in); err != nil {
-			got, err = runFast(ctx, bindSmall(g, in), threads, in)
-		}
+		got, err = runFast(ctx, g, threads, in)
 	}
 	if err != nil {
 		return 0, err
@@ -242,23 +239,6 @@ func runFast(ctx context.Context, g *ir.Graph, threads int, in map[string]*ir.Te
 		takes[v.Name] = in[v.Name]
 	}
 	return s.Run(ctx, takes)
-}
-
-// bindSmall gives a copy of g with its scalar and small integer inputs (shapes,
-// axes, bounds of a range) as constants: the fast runtime plans memory before it
-// sees data.
-func bindSmall(g *ir.Graph, in map[string]*ir.Tensor) *ir.Graph {
-	g, _ = g.Clone()
-	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *ir.Value) bool {
-		t := in[v.Name]
-		small := t != nil && (len(t.Shape) == 0 || t.Len() <= 64 && (t.Elem == ir.Int64 || t.Elem == ir.Int32))
-		if !small {
-			return false
-		}
-		g.ReplaceUses(v, g.AddConst(v.Name, t))
-		return true
-	})
-	return g
 }
 
 // deviation gives the largest |got-want| as a part of 1e-7 + 1e-3 |want|; NaN

@@ -50,6 +50,11 @@ func newWeights(s *set, bits, abits, n, k int, codes []int8) *Weights {
 	return w
 }
 
+// WeightBytes is the memory that NewWeights of these arguments takes.
+func WeightBytes(bits, abits, n, k int) int {
+	return (n+PanelWidth-1)/PanelWidth*active.form(bits, abits).storedBytes(bits, k) + 4*n
+}
+
 // Outputs is the number of rows of codes, n.
 func (w *Weights) Outputs() int { return w.n }
 
