@@ -16,6 +16,8 @@
 // A batch is a function of the seed, the epoch and its number alone: a run that resumes sees the same images
 // in the same order with the same augmentation, on any machine and with any number of cores.
 //
+// Augment changes training images: crops, flips, RandAugment, erasing, mixup and cutmix. Pictures are decoded once and kept as bytes.
+//
 // Open tells the format by content: IDX files, image files in class folders or flat, tar archives of such folders,
 // NPY and NPZ arrays. Nothing is unpacked to disk. An image is measured before it is decoded; the few that are
 // broken are skipped and named, more than one in a hundred are an error.

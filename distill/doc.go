@@ -22,6 +22,10 @@
 //
 //	120/586 loss 0.4127
 //
+// A job without a teacher and with Loss{Hard: 1} trains a float graph on labels:
+// that is how teachers are made. Labels may be smoothed and mixed, parameters
+// frozen, branches skipped (DropPath), and Epoch sees the result so far.
+//
 // A batch is cut into shards that depend on the batch alone, and every sum is
 // taken in a fixed order: the same job gives the same bytes with one core or
 // sixty-four. A run that was interrupted or killed and is resumed ends with the

@@ -24,7 +24,17 @@ for bits in ${WIDTHS:-w4a4 w3a3 w2a2 w4a8 w8a8}; do
   check deit-fmnist "$bits" --epochs 0.1
 done
 check deit-fmnist w4a4 --epochs 0.1 --irm layernorm
+check deit-fmnist w4a4 --epochs 0.1 --irm static
 for bits in ${WIDTHS:-w4a4 w2a2}; do
   check swin-fmnist "$bits" --epochs 0.1
 done
+# tuned NAME: train the float model with a fresh head, compare
+tuned() {
+  local f=$out/$1.tuned
+  "$out/qvitc" finetune "testdata/onnx/$1.onnx" --data testdata/fashion-mnist --classes 10 --epochs 0.1 -o "$f.onnx" -q
+  "$out/qvitc" eval "$f.onnx" --data testdata/fashion-mnist --limit 1000 --dump "$f.npz" -q --json >"$f.json"
+  "$python" interop/ort_check.py "$f.onnx" "$f.npz"
+}
+tuned deit-fmnist
+tuned swin-fmnist
 "$python" interop/conformance.py testdata/conformance
