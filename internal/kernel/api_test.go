@@ -54,7 +54,9 @@ func calls(rows, n int) (names []string, run []func()) {
 	i16 := make([]int16, rows*n)
 	add("QuantizeRows16", func() { QuantizeRows16(i16, n, mean, x, n, g, rows, n) })
 	add("QuantizeCols16", func() { QuantizeCols16(w, i16, rows, one, x, n, rows, n) })
-	add("Gemm16", func() { Gemm16(w, true, rows, rows, n, i16, max(n, 1), s8, max(n, 1), 0, 128, mean, true, c, max(rows, 1)) })
+	add("Gemm16", func() {
+		Gemm16(w, true, rows, rows, n, i16, max(n, 1), s8, max(n, 1), 0, 128, mean, true, c, max(rows, 1))
+	})
 	if rows > 0 && n > 0 {
 		lowBitCalls(r, add)
 	}
