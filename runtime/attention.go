@@ -23,6 +23,7 @@ type attend struct {
 	ops     []rowOp
 	simple  bool          // ops are what logit says
 	logit   kernel.Logits // where simple: scale; bias and mask are ops
+	rescale []rowOp       // by row, by column, product to add; nil: none
 	bias    *rowOp
 	mask    *rowOp
 
@@ -50,9 +51,13 @@ type attend struct {
 const attentionRows = kernel.TileRows
 
 // plain notes whether the steps before the softmax are those that the kernel knows:
-// a scale, then up to two tensors to add.
+// those of IRM's form rescale, a scale, then up to two tensors to add.
 func (s *attend) plain(f *fuser) {
 	ops := s.ops
+	if len(ops) >= 3 && ops[0].is(opMul, 1, 0) && ops[1].is(opMul, 0, 1) &&
+		ops[2].outer && ops[2].kind == opAdd && ops[2].by.row == 1 && ops[2].cross.row == 0 && ops[2].cross.col == 1 {
+		s.rescale, ops = ops[:3], ops[3:]
+	}
 	if len(ops) > 0 && ops[0].kind == opMul && !ops[0].outer && ops[0].by.at == nil && ops[0].by.row == 0 && ops[0].by.col == 0 {
 		if v := &f.p.values[ops[0].by.id]; v.kind == constant && v.param < 0 && v.tens.F32()[0] != 0 {
 			s.logit.Scale = v.tens.F32()[0]
@@ -61,7 +66,7 @@ func (s *attend) plain(f *fuser) {
 	}
 	for i := range ops {
 		if ops[i].kind != opAdd || ops[i].outer || ops[i].by.col != 1 || i > 1 {
-			s.logit.Scale = 0
+			s.logit.Scale, s.rescale = 0, nil
 			return
 		}
 	}
@@ -72,6 +77,11 @@ func (s *attend) plain(f *fuser) {
 		s.mask = &ops[1]
 	}
 	s.simple = true
+}
+
+// is says whether the step has this kind and an operand with these strides.
+func (op *rowOp) is(kind binaryKind, row, col int) bool {
+	return op.kind == kind && !op.outer && op.by.row == row && op.by.col == col
 }
 
 // plan asks for the memory of the step.
@@ -157,6 +167,11 @@ func (s *attend) item(st *State, h *hand, i int) {
 	if s.simple {
 		*l = s.logit
 		l.Factor, l.Offset = s.factor[m], p.sums[m]
+		if s.rescale != nil {
+			of := func(by *spreadOf) []float32 { return st.v[by.id][by.offset(m, r):] }
+			row, col, add := &s.rescale[0], &s.rescale[1], &s.rescale[2]
+			l.Rescale = kernel.Rescale{Row: of(&row.by), Col: of(&col.by), AddRow: of(&add.by), AddCol: of(&add.cross)}
+		}
 		if s.bias != nil {
 			l.Bias, l.LDBias = st.v[s.bias.by.id][s.bias.by.offset(m, r):], s.bias.by.row
 		}

@@ -81,7 +81,7 @@ func DequantAddTile(dst []float32, ldd int, res []float32, ldr int, tile []int32
 func DequantQuantizeTile[T uint8 | int8](dst []T, ldd int, tile []int32, ldt, m, cols int, f *Affine, col int, g *Grid) {
 	if t, ok := tileOf(tile, ldt, m, cols, f, col); ok {
 		need("dst", len(dst), extent(m, cols, ldd))
-		active.dequantQuantize(t, bytesOf(dst), ldd, g, col)
+		active.dequantQuantize(t, bytesOf(dst), ldd, *g, col)
 	}
 }
 
@@ -129,7 +129,7 @@ func dequantAddGo(t tileArgs, dst []float32, ldd int, res []float32, ldr int) {
 	}
 }
 
-func dequantQuantizeGo(t tileArgs, dst []uint8, ldd int, g *Grid, col int) {
+func dequantQuantizeGo(t tileArgs, dst []uint8, ldd int, g Grid, col int) {
 	var v [PanelWidth]float32
 	for i := range t.m {
 		t.values(v[:t.cols], i)

@@ -132,9 +132,9 @@ func (p *epilogueArgs) grid(g *Grid, col int) {
 	}
 }
 
-func dequantQuantizeAVX512(t tileArgs, dst []uint8, ldd int, g *Grid, col int) {
+func dequantQuantizeAVX512(t tileArgs, dst []uint8, ldd int, g Grid, col int) {
 	var p epilogueArgs
-	p.grid(g, col)
+	p.grid(&g, col)
 	for i := 0; i < t.m; i += noRowBlock {
 		t.epilogue(&p, i)
 		p.dst, p.ldd = unsafe.Pointer(&dst[i*ldd]), ldd
@@ -142,11 +142,11 @@ func dequantQuantizeAVX512(t tileArgs, dst []uint8, ldd int, g *Grid, col int) {
 	}
 }
 
-func dequantQuantizeAVX2(t tileArgs, dst []uint8, ldd int, g *Grid, col int) {
+func dequantQuantizeAVX2(t tileArgs, dst []uint8, ldd int, g Grid, col int) {
 	rest, from := t.split()
 	var p epilogueArgs
 	if from > 0 {
-		p.grid(g, col)
+		p.grid(&g, col)
 	}
 	for i := 0; i < t.m && from > 0; i += noRowBlock {
 		t.epilogue(&p, i)

@@ -124,7 +124,7 @@ func TestEpilogues(t *testing.T) {
 				addGo(want, res, values)
 				guarded(t, what("dequantAdd"), guard, m, cols, ldd, want, func(d []float32) { s.dequantAdd(a, d, ldd, res, cols) })
 				for i, g := range grids(r, cols+3) {
-					guarded(t, what(fmt.Sprint("dequantQuantize ", i)), 0x77, m, cols, ldd, codesOf(s, values, cols, g, col), func(d []uint8) { s.dequantQuantize(a, d, ldd, g, col) })
+					guarded(t, what(fmt.Sprint("dequantQuantize ", i)), 0x77, m, cols, ldd, codesOf(s, values, cols, g, col), func(d []uint8) { s.dequantQuantize(a, d, ldd, *g, col) })
 					if g.Alphas != nil {
 						continue
 					}
@@ -158,7 +158,7 @@ func TestLayerNormQuantize(t *testing.T) {
 			}
 			for i, g := range grids(r, n) {
 				guarded(t, fmt.Sprint(s.name, " ", i), 0x77, rows, n, n+3, codesOf(s, y, n, g, 0), func(d []uint8) {
-					s.layerNormQuantize(s, &w, d, n+3, x, ldx, gamma, beta, rows, n, 1e-6, g)
+					s.layerNormQuantize(s, &w, d, n+3, x, ldx, gamma, beta, rows, n, 1e-6, *g)
 				})
 			}
 		}
@@ -179,6 +179,9 @@ func TestSoftmaxQuantize(t *testing.T) {
 			if n%3 == 0 {
 				l.Bias = randoms(r, rows*(n+1), 1)
 			}
+			if n%3 == 1 {
+				l.Rescale = Rescale{randoms(r, rows, 1), randoms(r, n, 1), randoms(r, rows, 1), randoms(r, n, 1)}
+			}
 			if n%5 == 0 {
 				l.Mask = randoms(r, rows*n, 1)
 			}
@@ -190,7 +193,7 @@ func TestSoftmaxQuantize(t *testing.T) {
 			for i, g := range grids(r, n)[:5] {
 				g.Alpha /= float32(n)
 				guarded(t, fmt.Sprint(s.name, " ", i), 0x77, rows, n, n+3, codesOf(s, y, n, g, 0), func(d []uint8) {
-					s.softmaxQuantize(s, &w, d, n+3, x, ldx, rows, n, l, g)
+					s.softmaxQuantize(s, &w, d, n+3, x, ldx, rows, n, *l, *g)
 				})
 			}
 		}

@@ -19,23 +19,31 @@ func LayerNormQuantize[T uint8 | int8](w *Workspace, dst []T, ldd int, x []float
 	if g.Alphas != nil {
 		need("alphas", len(g.Alphas), n)
 	}
-	active.layerNormQuantize(active, w, bytesOf(dst), ldd, x, ldx, gamma, beta, rows, n, eps, g)
+	active.layerNormQuantize(active, w, bytesOf(dst), ldd, x, ldx, gamma, beta, rows, n, eps, *g)
 }
 
 // Logits says how the int32 sums of a row of attention become the input of its
 // softmax, in separately rounded float32 steps:
 //
-//	v = float32(acc - Row[i] - Offset[j]) · Factor (· Scale) (+ Bias[i·LDBias+j]) (+ Mask[i·LDMask+j])
+//	v = float32(acc - Row[i] - Offset[j]) · Factor
+//	v = v · Rescale.Row[i] · Rescale.Col[j] + Rescale.AddCol[j] · Rescale.AddRow[i]
+//	v = v · Scale + Bias[i·LDBias+j] + Mask[i·LDMask+j]
 //
-// The steps in brackets are left out where Scale is 0 or the slice is nil.
+// from left to right, the product that is added first. A step is left out where its
+// slice (of Rescale: Col) is nil or Scale is 0.
 type Logits struct {
 	Factor, Scale float32
 	Offset        []int32 // by column
 	Row           []int32 // by row
+	Rescale       Rescale
 	Bias, Mask    []float32
 	LDBias        int
 	LDMask        int
 }
+
+// Rescale puts the deviations and means of normalised queries (rows) and keys
+// (columns) back into their logits (method.md 5.5): all four slices or none.
+type Rescale struct{ Row, Col, AddRow, AddCol []float32 }
 
 // SoftmaxQuantize writes the codes of g (without Alphas) of the softmax over the n
 // logits l of each row of sums (rows ldx apart) to rows of dst, ldd apart: the same
@@ -52,13 +60,17 @@ func SoftmaxQuantize[T uint8 | int8](w *Workspace, dst []T, ldd int, x []int32, 
 	if l.Row != nil {
 		need("row", len(l.Row), rows)
 	}
+	if r := &l.Rescale; r.Col != nil {
+		need("rescale", min(len(r.Row), len(r.AddRow)), rows)
+		need("rescale", min(len(r.Col), len(r.AddCol)), n)
+	}
 	if l.Bias != nil {
 		need("bias", len(l.Bias), extent(rows, n, l.LDBias))
 	}
 	if l.Mask != nil {
 		need("mask", len(l.Mask), extent(rows, n, l.LDMask))
 	}
-	active.softmaxQuantize(active, w, bytesOf(dst), ldd, x, ldx, rows, n, l, g)
+	active.softmaxQuantize(active, w, bytesOf(dst), ldd, x, ldx, rows, n, *l, *g)
 }
 
 // row is scratch of n float32.
@@ -68,22 +80,22 @@ func (w *Workspace) row(n int) []float32 {
 }
 
 // layerNormQuantize is LayerNorm and the quantiser of s, row by row.
-func layerNormQuantize(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
+func layerNormQuantize(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
 	v := w.row(n + 2)
 	mean, rstd, v := v[:1], v[1:2], v[2:]
 	for i := range rows {
 		s.layerNorm(v, mean, rstd, x[i*ldx:][:n], gamma, beta, 1, n, eps)
-		s.quantizeRow(dst[i*ldd:][:n], v, g, 0)
+		s.quantizeRow(dst[i*ldd:][:n], v, &g, 0)
 	}
 }
 
 // softmaxQuantize is the softmax and the quantiser of s, row by row.
-func softmaxQuantize(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) {
+func softmaxQuantize(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
 	v := w.row(n)
 	for i := range rows {
 		l.values(v, x[i*ldx:][:n], i)
 		s.softmaxRows(v, v, 1, n)
-		s.quantizeRow(dst[i*ldd:][:n], v, g, 0)
+		s.quantizeRow(dst[i*ldd:][:n], v, &g, 0)
 	}
 }
 
@@ -99,6 +111,9 @@ func (l *Logits) values(dst []float32, x []int32, i int) {
 			a -= l.Offset[j]
 		}
 		v := float32(float32(a) * l.Factor)
+		if r := &l.Rescale; r.Col != nil {
+			v = float32(float32(v*r.Row[i])*r.Col[j]) + float32(r.AddCol[j]*r.AddRow[i])
+		}
 		if l.Scale != 0 {
 			v = float32(v * l.Scale)
 		}

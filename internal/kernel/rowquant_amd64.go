@@ -7,24 +7,26 @@ import "unsafe"
 // rowArgs is what one call of an assembly row kernel works on; the generator
 // (asmgen/rowquant.go) knows the offsets of its fields. Strides are in bytes.
 type rowArgs struct {
-	x               unsafe.Pointer
-	ldx             int
-	rows, n         int
-	dst             *uint8
-	ldd             int
-	scratch         *float32
-	gamma, beta     *float32
-	offset, row     *int32
-	bias            *float32
-	ldBias          int
-	mask            *float32
-	ldMask          int
-	eps, _          float32
-	factor, _       float32
-	scale, _        float32
-	alpha, _, zp, _ float32
-	qn, _, qp, _    float32
-	add, _          float32
+	x                 unsafe.Pointer
+	ldx               int
+	rows, n           int
+	dst               *uint8
+	ldd               int
+	scratch           *float32
+	gamma, beta       *float32
+	offset, row       *int32
+	bias              *float32
+	ldBias            int
+	mask              *float32
+	ldMask            int
+	eps, _            float32
+	factor, _         float32
+	scale, _          float32
+	alpha, _, zp, _   float32
+	qn, _, qp, _      float32
+	add, _            float32
+	times, plus       *float32 // by row
+	colTimes, colPlus *float32
 }
 
 func (p *rowArgs) grid(g *Grid) {
@@ -38,21 +40,21 @@ func layerNormArgs(dst []uint8, ldd int, x []float32, ldx int, gamma, beta []flo
 	return p
 }
 
-func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
+func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
 	if g.Alphas != nil {
 		layerNormQuantize(s, w, dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
 		return
 	}
-	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, &g)
 	layerNormCodesAVX512((*byte)(unsafe.Pointer(&p)))
 }
 
-func layerNormQuantizeAVX2(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
+func layerNormQuantizeAVX2(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
 	if g.Alphas != nil {
 		layerNormQuantize(s, w, dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
 		return
 	}
-	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, &g)
 	layerNormCodesAVX2((*byte)(unsafe.Pointer(&p)))
 }
 
@@ -66,6 +68,11 @@ func softmaxArgs(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n, i 
 	if l.Row != nil {
 		p.row = &l.Row[i]
 	}
+	// What rows of the block are multiplied by must be there to be read.
+	p.times, p.plus = &noBias[0], &noBias[0]
+	if r := &l.Rescale; r.Col != nil {
+		p.times, p.plus, p.colTimes, p.colPlus = &r.Row[i], &r.AddRow[i], &r.Col[0], &r.AddCol[0]
+	}
 	if l.Bias != nil {
 		p.bias, p.ldBias = &l.Bias[i*l.LDBias], 4*l.LDBias
 	}
@@ -76,16 +83,16 @@ func softmaxArgs(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n, i 
 	return p
 }
 
-func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) {
+func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
 	for i := 0; i < rows; i += noRowBlock {
-		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, l, g)
+		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, &l, &g)
 		softmaxCodesAVX512((*byte)(unsafe.Pointer(&p)))
 	}
 }
 
-func softmaxQuantizeAVX2(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) {
+func softmaxQuantizeAVX2(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
 	for i := 0; i < rows; i += noRowBlock {
-		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, l, g)
+		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, &l, &g)
 		softmaxCodesAVX2((*byte)(unsafe.Pointer(&p)))
 	}
 }

@@ -623,7 +623,7 @@ GLOBL lowBytes<>(SB), RODATA|NOPTR, $64
 
 // func softmaxCodesAVX2(p *byte)
 // Requires: AVX, AVX2, FMA3
-TEXT ·softmaxCodesAVX2(SB), NOSPLIT, $0-8
+TEXT ·softmaxCodesAVX2(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ 32(AX), DX
@@ -645,18 +645,103 @@ TEXT ·softmaxCodesAVX2(SB), NOSPLIT, $0-8
 rows53:
 	VMOVUPS      negInf<>+0(SB), Y0
 	VPBROADCASTD (SI), Y1
+	MOVQ         80(AX), R12
+	SUBQ         SI, R12
+	NEGQ         R12
 	CMPQ         72(AX), $0x00
 	JEQ          variant55
 	CMPQ         88(AX), $0x00
 	JEQ          variant56
 	CMPQ         104(AX), $0x00
 	JEQ          variant57
-	MOVQ         72(AX), R12
-	XORQ         R14, R14
+	CMPQ         200(AX), $0x00
+	JEQ          variant58
+	MOVQ         72(AX), R14
+	XORQ         R15, R15
 
-cols58:
+cols59:
+	CMPQ         R15, R10
+	JGE          colsTail60
+	VMOVUPS      (CX)(R15*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R14)(R15*1), Y3
+	VPSUBD       Y3, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	MOVQ         192(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R15*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      (R9)(R15*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R15*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R15
+	JMP          cols59
+
+colsTail60:
+	TESTQ        R11, R11
+	JZ           colsDone61
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R15*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	MOVQ         192(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R8)(R15*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R15*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R15*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone61:
+	JMP scaled54
+
+variant58:
+	MOVQ 72(AX), R12
+	XORQ R14, R14
+
+cols62:
 	CMPQ         R14, R10
-	JGE          colsTail59
+	JGE          colsTail63
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R12)(R14*1), Y3
@@ -673,11 +758,11 @@ cols58:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols58
+	JMP          cols62
 
-colsTail59:
+colsTail63:
 	TESTQ        R11, R11
-	JZ           colsDone60
+	JZ           colsDone64
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -701,16 +786,93 @@ colsTail59:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone60:
+colsDone64:
 	JMP scaled54
 
 variant57:
+	CMPQ 200(AX), $0x00
+	JEQ  variant65
+	MOVQ 72(AX), R14
+	XORQ R15, R15
+
+cols66:
+	CMPQ         R15, R10
+	JGE          colsTail67
+	VMOVUPS      (CX)(R15*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R14)(R15*1), Y3
+	VPSUBD       Y3, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	MOVQ         192(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R15*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R15*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R15
+	JMP          cols66
+
+colsTail67:
+	TESTQ        R11, R11
+	JZ           colsDone68
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R15*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	MOVQ         192(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R8)(R15*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R15*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone68:
+	JMP scaled54
+
+variant65:
 	MOVQ 72(AX), R12
 	XORQ R14, R14
 
-cols61:
+cols69:
 	CMPQ         R14, R10
-	JGE          colsTail62
+	JGE          colsTail70
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R12)(R14*1), Y3
@@ -725,11 +887,11 @@ cols61:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols61
+	JMP          cols69
 
-colsTail62:
+colsTail70:
 	TESTQ        R11, R11
-	JZ           colsDone63
+	JZ           colsDone71
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -750,18 +912,95 @@ colsTail62:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone63:
+colsDone71:
 	JMP scaled54
 
 variant56:
 	CMPQ 104(AX), $0x00
-	JEQ  variant64
+	JEQ  variant72
+	CMPQ 200(AX), $0x00
+	JEQ  variant73
+	MOVQ 72(AX), R14
+	XORQ R15, R15
+
+cols74:
+	CMPQ         R15, R10
+	JGE          colsTail75
+	VMOVUPS      (CX)(R15*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R14)(R15*1), Y3
+	VPSUBD       Y3, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	MOVQ         192(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R9)(R15*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R15*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R15
+	JMP          cols74
+
+colsTail75:
+	TESTQ        R11, R11
+	JZ           colsDone76
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R15*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	MOVQ         192(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R15*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R15*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone76:
+	JMP scaled54
+
+variant73:
 	MOVQ 72(AX), R12
 	XORQ R14, R14
 
-cols65:
+cols77:
 	CMPQ         R14, R10
-	JGE          colsTail66
+	JGE          colsTail78
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R12)(R14*1), Y3
@@ -776,11 +1015,11 @@ cols65:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols65
+	JMP          cols77
 
-colsTail66:
+colsTail78:
 	TESTQ        R11, R11
-	JZ           colsDone67
+	JZ           colsDone79
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -801,16 +1040,88 @@ colsTail66:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone67:
+colsDone79:
 	JMP scaled54
 
-variant64:
+variant72:
+	CMPQ 200(AX), $0x00
+	JEQ  variant80
+	MOVQ 72(AX), R14
+	XORQ R15, R15
+
+cols81:
+	CMPQ         R15, R10
+	JGE          colsTail82
+	VMOVUPS      (CX)(R15*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R14)(R15*1), Y3
+	VPSUBD       Y3, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	MOVQ         192(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R15*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R15
+	JMP          cols81
+
+colsTail82:
+	TESTQ        R11, R11
+	JZ           colsDone83
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R15*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	MOVQ         192(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R15*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone83:
+	JMP scaled54
+
+variant80:
 	MOVQ 72(AX), R12
 	XORQ R14, R14
 
-cols68:
+cols84:
 	CMPQ         R14, R10
-	JGE          colsTail69
+	JGE          colsTail85
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R12)(R14*1), Y3
@@ -823,11 +1134,11 @@ cols68:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols68
+	JMP          cols84
 
-colsTail69:
+colsTail85:
 	TESTQ        R11, R11
-	JZ           colsDone70
+	JZ           colsDone86
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -845,20 +1156,97 @@ colsTail69:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone70:
+colsDone86:
 	JMP scaled54
 
 variant55:
 	CMPQ 88(AX), $0x00
-	JEQ  variant71
+	JEQ  variant87
 	CMPQ 104(AX), $0x00
-	JEQ  variant72
+	JEQ  variant88
+	CMPQ 200(AX), $0x00
+	JEQ  variant89
+	MOVQ 72(AX), R14
+	XORQ R14, R14
+
+cols90:
+	CMPQ         R14, R10
+	JGE          colsTail91
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      (R9)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols90
+
+colsTail91:
+	TESTQ        R11, R11
+	JZ           colsDone92
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R8)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone92:
+	JMP scaled54
+
+variant89:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols73:
+cols93:
 	CMPQ         R12, R10
-	JGE          colsTail74
+	JGE          colsTail94
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -873,11 +1261,11 @@ cols73:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols73
+	JMP          cols93
 
-colsTail74:
+colsTail94:
 	TESTQ        R11, R11
-	JZ           colsDone75
+	JZ           colsDone95
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -898,16 +1286,88 @@ colsTail74:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone75:
+colsDone95:
 	JMP scaled54
 
-variant72:
+variant88:
+	CMPQ 200(AX), $0x00
+	JEQ  variant96
+	MOVQ 72(AX), R14
+	XORQ R14, R14
+
+cols97:
+	CMPQ         R14, R10
+	JGE          colsTail98
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols97
+
+colsTail98:
+	TESTQ        R11, R11
+	JZ           colsDone99
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R8)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone99:
+	JMP scaled54
+
+variant96:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols76:
+cols100:
 	CMPQ         R12, R10
-	JGE          colsTail77
+	JGE          colsTail101
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -920,11 +1380,11 @@ cols76:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols76
+	JMP          cols100
 
-colsTail77:
+colsTail101:
 	TESTQ        R11, R11
-	JZ           colsDone78
+	JZ           colsDone102
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -942,18 +1402,90 @@ colsTail77:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone78:
+colsDone102:
 	JMP scaled54
 
-variant71:
+variant87:
 	CMPQ 104(AX), $0x00
-	JEQ  variant79
+	JEQ  variant103
+	CMPQ 200(AX), $0x00
+	JEQ  variant104
+	MOVQ 72(AX), R14
+	XORQ R14, R14
+
+cols105:
+	CMPQ         R14, R10
+	JGE          colsTail106
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R9)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols105
+
+colsTail106:
+	TESTQ        R11, R11
+	JZ           colsDone107
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone107:
+	JMP scaled54
+
+variant104:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols80:
+cols108:
 	CMPQ         R12, R10
-	JGE          colsTail81
+	JGE          colsTail109
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -966,11 +1498,11 @@ cols80:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols80
+	JMP          cols108
 
-colsTail81:
+colsTail109:
 	TESTQ        R11, R11
-	JZ           colsDone82
+	JZ           colsDone110
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -988,16 +1520,83 @@ colsTail81:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone82:
+colsDone110:
 	JMP scaled54
 
-variant79:
+variant103:
+	CMPQ 200(AX), $0x00
+	JEQ  variant111
+	MOVQ 72(AX), R14
+	XORQ R14, R14
+
+cols112:
+	CMPQ         R14, R10
+	JGE          colsTail113
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols112
+
+colsTail113:
+	TESTQ        R11, R11
+	JZ           colsDone114
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone114:
+	JMP scaled54
+
+variant111:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols83:
+cols115:
 	CMPQ         R12, R10
-	JGE          colsTail84
+	JGE          colsTail116
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -1008,11 +1607,11 @@ cols83:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols83
+	JMP          cols115
 
-colsTail84:
+colsTail116:
 	TESTQ        R11, R11
-	JZ           colsDone85
+	JZ           colsDone117
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -1027,7 +1626,7 @@ colsTail84:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone85:
+colsDone117:
 scaled54:
 	VPERM2F128 $0x01, Y0, Y0, Y1
 	VMAXPS     Y1, Y0, Y0
@@ -1039,9 +1638,9 @@ scaled54:
 	VMOVUPS    expMin<>+0(SB), Y1
 	XORQ       R12, R12
 
-cols86:
+cols118:
 	CMPQ         R12, R10
-	JGE          colsTail87
+	JGE          colsTail119
 	VMOVUPS      (DI)(R12*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMAXPS       Y2, Y1, Y2
@@ -1068,11 +1667,11 @@ cols86:
 	VADDPS       Y5, Y4, Y4
 	VMOVUPS      Y5, (DI)(R12*1)
 	ADDQ         $0x20, R12
-	JMP          cols86
+	JMP          cols118
 
-colsTail87:
+colsTail119:
 	TESTQ        R11, R11
-	JZ           colsDone88
+	JZ           colsDone120
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (DI)(R12*1), Y2, Y2
 	VSUBPS       Y0, Y2, Y2
@@ -1102,7 +1701,7 @@ colsTail87:
 	VMOVUPS      (R13), Y0
 	VMASKMOVPS   Y1, Y0, (DI)(R12*1)
 
-colsDone88:
+colsDone120:
 	VPERM2F128 $0x01, Y4, Y4, Y0
 	VADDPS     Y0, Y4, Y4
 	VPERMILPS  $0x4e, Y4, Y0
@@ -1114,9 +1713,9 @@ colsDone88:
 	MOVQ       DX, R12
 	XORQ       R14, R14
 
-cols89:
+cols121:
 	CMPQ         R14, R10
-	JGE          colsTail90
+	JGE          colsTail122
 	VMOVUPS      (DI)(R14*1), Y1
 	VMULPS       Y0, Y1, Y1
 	VBROADCASTSS 144(AX), Y2
@@ -1137,11 +1736,11 @@ cols89:
 	VMOVQ        X2, (R12)
 	ADDQ         $0x08, R12
 	ADDQ         $0x20, R14
-	JMP          cols89
+	JMP          cols121
 
-colsTail90:
+colsTail122:
 	TESTQ        R11, R11
-	JZ           colsDone91
+	JZ           colsDone123
 	VMOVUPS      (R13), Y1
 	VMASKMOVPS   (DI)(R14*1), Y1, Y1
 	VMULPS       Y0, Y1, Y1
@@ -1163,17 +1762,17 @@ colsTail90:
 	VMOVQ        X1, R14
 	MOVQ         R13, R15
 
-bytes92:
+bytes124:
 	CMPL (R15), $0x00
-	JEQ  bytesDone93
+	JEQ  bytesDone125
 	MOVB R14, (R12)
 	SHRQ $0x08, R14
 	INCQ R12
 	ADDQ $0x04, R15
-	JMP  bytes92
+	JMP  bytes124
 
-bytesDone93:
-colsDone91:
+bytesDone125:
+colsDone123:
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
 	ADDQ 96(AX), R8

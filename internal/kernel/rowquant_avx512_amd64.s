@@ -523,18 +523,86 @@ TEXT ·softmaxCodesAVX512(SB), NOSPLIT, $0-8
 rows45:
 	VMOVUPS      negInf<>+0(SB), Z7
 	VPBROADCASTD (SI), Z8
+	MOVQ         80(AX), R12
+	SUBQ         SI, R12
+	NEGQ         R12
+	MOVQ         184(AX), R13
+	VBROADCASTSS (R13)(R12*1), Z9
+	MOVQ         192(AX), R13
+	VBROADCASTSS (R13)(R12*1), Z10
 	CMPQ         72(AX), $0x00
 	JEQ          variant47
 	CMPQ         88(AX), $0x00
 	JEQ          variant48
 	CMPQ         104(AX), $0x00
 	JEQ          variant49
+	CMPQ         200(AX), $0x00
+	JEQ          variant50
 	MOVQ         72(AX), R12
 	XORQ         R13, R13
 
-cols50:
+cols51:
 	CMPQ      R13, R10
-	JGE       colsTail51
+	JGE       colsTail52
+	VMOVUPS   (CX)(R13*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS   (R12)(R13*1), Z12
+	VPSUBD    Z12, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R8)(R13*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   (R9)(R13*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R13*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols51
+
+colsTail52:
+	TESTQ     R11, R11
+	JZ        colsDone53
+	VMOVUPS.Z (CX)(R13*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R8)(R13*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS.Z (R9)(R13*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R13*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone53:
+	JMP scaled46
+
+variant50:
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols54:
+	CMPQ      R13, R10
+	JGE       colsTail55
 	VMOVUPS   (CX)(R13*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS   (R12)(R13*1), Z10
@@ -549,11 +617,11 @@ cols50:
 	VMOVUPS   Z9, (DI)(R13*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols50
+	JMP       cols54
 
-colsTail51:
+colsTail55:
 	TESTQ     R11, R11
-	JZ        colsDone52
+	JZ        colsDone56
 	VMOVUPS.Z (CX)(R13*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -568,16 +636,73 @@ colsTail51:
 	VMOVUPS   Z9, K1, (DI)(R13*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone52:
+colsDone56:
 	JMP scaled46
 
 variant49:
+	CMPQ 200(AX), $0x00
+	JEQ  variant57
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
-cols53:
+cols58:
 	CMPQ      R13, R10
-	JGE       colsTail54
+	JGE       colsTail59
+	VMOVUPS   (CX)(R13*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS   (R12)(R13*1), Z12
+	VPSUBD    Z12, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R8)(R13*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R13*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols58
+
+colsTail59:
+	TESTQ     R11, R11
+	JZ        colsDone60
+	VMOVUPS.Z (CX)(R13*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R8)(R13*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R13*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone60:
+	JMP scaled46
+
+variant57:
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols61:
+	CMPQ      R13, R10
+	JGE       colsTail62
 	VMOVUPS   (CX)(R13*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS   (R12)(R13*1), Z10
@@ -590,11 +715,11 @@ cols53:
 	VMOVUPS   Z9, (DI)(R13*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols53
+	JMP       cols61
 
-colsTail54:
+colsTail62:
 	TESTQ     R11, R11
-	JZ        colsDone55
+	JZ        colsDone63
 	VMOVUPS.Z (CX)(R13*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -607,18 +732,75 @@ colsTail54:
 	VMOVUPS   Z9, K1, (DI)(R13*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone55:
+colsDone63:
 	JMP scaled46
 
 variant48:
 	CMPQ 104(AX), $0x00
-	JEQ  variant56
+	JEQ  variant64
+	CMPQ 200(AX), $0x00
+	JEQ  variant65
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
-cols57:
+cols66:
 	CMPQ      R13, R10
-	JGE       colsTail58
+	JGE       colsTail67
+	VMOVUPS   (CX)(R13*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS   (R12)(R13*1), Z12
+	VPSUBD    Z12, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R9)(R13*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R13*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols66
+
+colsTail67:
+	TESTQ     R11, R11
+	JZ        colsDone68
+	VMOVUPS.Z (CX)(R13*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R9)(R13*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R13*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone68:
+	JMP scaled46
+
+variant65:
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols69:
+	CMPQ      R13, R10
+	JGE       colsTail70
 	VMOVUPS   (CX)(R13*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS   (R12)(R13*1), Z10
@@ -631,11 +813,11 @@ cols57:
 	VMOVUPS   Z9, (DI)(R13*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols57
+	JMP       cols69
 
-colsTail58:
+colsTail70:
 	TESTQ     R11, R11
-	JZ        colsDone59
+	JZ        colsDone71
 	VMOVUPS.Z (CX)(R13*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -648,16 +830,69 @@ colsTail58:
 	VMOVUPS   Z9, K1, (DI)(R13*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone59:
+colsDone71:
 	JMP scaled46
 
-variant56:
+variant64:
+	CMPQ 200(AX), $0x00
+	JEQ  variant72
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
-cols60:
+cols73:
 	CMPQ      R13, R10
-	JGE       colsTail61
+	JGE       colsTail74
+	VMOVUPS   (CX)(R13*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS   (R12)(R13*1), Z12
+	VPSUBD    Z12, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   Z11, (DI)(R13*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols73
+
+colsTail74:
+	TESTQ     R11, R11
+	JZ        colsDone75
+	VMOVUPS.Z (CX)(R13*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R13*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone75:
+	JMP scaled46
+
+variant72:
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols76:
+	CMPQ      R13, R10
+	JGE       colsTail77
 	VMOVUPS   (CX)(R13*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS   (R12)(R13*1), Z10
@@ -668,11 +903,11 @@ cols60:
 	VMOVUPS   Z9, (DI)(R13*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols60
+	JMP       cols76
 
-colsTail61:
+colsTail77:
 	TESTQ     R11, R11
-	JZ        colsDone62
+	JZ        colsDone78
 	VMOVUPS.Z (CX)(R13*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -683,20 +918,77 @@ colsTail61:
 	VMOVUPS   Z9, K1, (DI)(R13*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone62:
+colsDone78:
 	JMP scaled46
 
 variant47:
 	CMPQ 88(AX), $0x00
-	JEQ  variant63
+	JEQ  variant79
 	CMPQ 104(AX), $0x00
-	JEQ  variant64
+	JEQ  variant80
+	CMPQ 200(AX), $0x00
+	JEQ  variant81
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols65:
+cols82:
 	CMPQ      R12, R10
-	JGE       colsTail66
+	JGE       colsTail83
+	VMOVUPS   (CX)(R12*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R8)(R12*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   (R9)(R12*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R12*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols82
+
+colsTail83:
+	TESTQ     R11, R11
+	JZ        colsDone84
+	VMOVUPS.Z (CX)(R12*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R8)(R12*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS.Z (R9)(R12*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R12*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone84:
+	JMP scaled46
+
+variant81:
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols85:
+	CMPQ      R12, R10
+	JGE       colsTail86
 	VMOVUPS   (CX)(R12*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -709,11 +1001,11 @@ cols65:
 	VMOVUPS   Z9, (DI)(R12*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols65
+	JMP       cols85
 
-colsTail66:
+colsTail86:
 	TESTQ     R11, R11
-	JZ        colsDone67
+	JZ        colsDone87
 	VMOVUPS.Z (CX)(R12*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -726,16 +1018,69 @@ colsTail66:
 	VMOVUPS   Z9, K1, (DI)(R12*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone67:
+colsDone87:
 	JMP scaled46
 
-variant64:
+variant80:
+	CMPQ 200(AX), $0x00
+	JEQ  variant88
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols68:
+cols89:
 	CMPQ      R12, R10
-	JGE       colsTail69
+	JGE       colsTail90
+	VMOVUPS   (CX)(R12*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R8)(R12*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R12*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols89
+
+colsTail90:
+	TESTQ     R11, R11
+	JZ        colsDone91
+	VMOVUPS.Z (CX)(R12*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R8)(R12*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R12*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone91:
+	JMP scaled46
+
+variant88:
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols92:
+	CMPQ      R12, R10
+	JGE       colsTail93
 	VMOVUPS   (CX)(R12*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -746,11 +1091,11 @@ cols68:
 	VMOVUPS   Z9, (DI)(R12*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols68
+	JMP       cols92
 
-colsTail69:
+colsTail93:
 	TESTQ     R11, R11
-	JZ        colsDone70
+	JZ        colsDone94
 	VMOVUPS.Z (CX)(R12*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -761,18 +1106,71 @@ colsTail69:
 	VMOVUPS   Z9, K1, (DI)(R12*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone70:
+colsDone94:
 	JMP scaled46
 
-variant63:
+variant79:
 	CMPQ 104(AX), $0x00
-	JEQ  variant71
+	JEQ  variant95
+	CMPQ 200(AX), $0x00
+	JEQ  variant96
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols72:
+cols97:
 	CMPQ      R12, R10
-	JGE       colsTail73
+	JGE       colsTail98
+	VMOVUPS   (CX)(R12*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R9)(R12*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R12*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols97
+
+colsTail98:
+	TESTQ     R11, R11
+	JZ        colsDone99
+	VMOVUPS.Z (CX)(R12*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R9)(R12*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R12*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone99:
+	JMP scaled46
+
+variant96:
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols100:
+	CMPQ      R12, R10
+	JGE       colsTail101
 	VMOVUPS   (CX)(R12*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -783,11 +1181,11 @@ cols72:
 	VMOVUPS   Z9, (DI)(R12*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols72
+	JMP       cols100
 
-colsTail73:
+colsTail101:
 	TESTQ     R11, R11
-	JZ        colsDone74
+	JZ        colsDone102
 	VMOVUPS.Z (CX)(R12*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -798,16 +1196,65 @@ colsTail73:
 	VMOVUPS   Z9, K1, (DI)(R12*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone74:
+colsDone102:
 	JMP scaled46
 
-variant71:
+variant95:
+	CMPQ 200(AX), $0x00
+	JEQ  variant103
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols75:
+cols104:
 	CMPQ      R12, R10
-	JGE       colsTail76
+	JGE       colsTail105
+	VMOVUPS   (CX)(R12*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   Z11, (DI)(R12*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols104
+
+colsTail105:
+	TESTQ     R11, R11
+	JZ        colsDone106
+	VMOVUPS.Z (CX)(R12*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R12*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone106:
+	JMP scaled46
+
+variant103:
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols107:
+	CMPQ      R12, R10
+	JGE       colsTail108
 	VMOVUPS   (CX)(R12*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -816,11 +1263,11 @@ cols75:
 	VMOVUPS   Z9, (DI)(R12*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols75
+	JMP       cols107
 
-colsTail76:
+colsTail108:
 	TESTQ     R11, R11
-	JZ        colsDone77
+	JZ        colsDone109
 	VMOVUPS.Z (CX)(R12*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -829,7 +1276,7 @@ colsTail76:
 	VMOVUPS   Z9, K1, (DI)(R12*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone77:
+colsDone109:
 scaled46:
 	VSHUFF32X4 $0x4e, Z7, Z7, Z8
 	VMAXPS     Z8, Z7, Z7
@@ -839,13 +1286,13 @@ scaled46:
 	VMAXPS     Z8, Z7, Z7
 	VPERMILPS  $0xb1, Z7, Z8
 	VMAXPS     Z8, Z7, Z7
-	VXORPS     X11, X11, X11
+	VXORPS     X13, X13, X13
 	VMOVUPS    expMin<>+0(SB), Z8
 	XORQ       R12, R12
 
-cols78:
+cols110:
 	CMPQ         R12, R10
-	JGE          colsTail79
+	JGE          colsTail111
 	VMOVUPS      (DI)(R12*1), Z9
 	VSUBPS       Z7, Z9, Z9
 	VMAXPS       Z9, Z8, Z9
@@ -853,22 +1300,22 @@ cols78:
 	VRNDSCALEPS  $0x08, Z10, Z10
 	VFNMADD231PS ln2Hi<>+0(SB), Z10, Z9
 	VFNMADD231PS ln2Lo<>+0(SB), Z10, Z9
-	VMOVUPS      expP6<>+0(SB), Z12
-	VFMADD213PS  expP5<>+0(SB), Z9, Z12
-	VFMADD213PS  expP4<>+0(SB), Z9, Z12
-	VFMADD213PS  expP3<>+0(SB), Z9, Z12
-	VFMADD213PS  expP2<>+0(SB), Z9, Z12
-	VFMADD213PS  expP1<>+0(SB), Z9, Z12
-	VFMADD213PS  expP0<>+0(SB), Z9, Z12
-	VSCALEFPS    Z10, Z12, Z12
-	VADDPS       Z12, Z11, Z11
-	VMOVUPS      Z12, (DI)(R12*1)
+	VMOVUPS      expP6<>+0(SB), Z11
+	VFMADD213PS  expP5<>+0(SB), Z9, Z11
+	VFMADD213PS  expP4<>+0(SB), Z9, Z11
+	VFMADD213PS  expP3<>+0(SB), Z9, Z11
+	VFMADD213PS  expP2<>+0(SB), Z9, Z11
+	VFMADD213PS  expP1<>+0(SB), Z9, Z11
+	VFMADD213PS  expP0<>+0(SB), Z9, Z11
+	VSCALEFPS    Z10, Z11, Z11
+	VADDPS       Z11, Z13, Z13
+	VMOVUPS      Z11, (DI)(R12*1)
 	ADDQ         $0x40, R12
-	JMP          cols78
+	JMP          cols110
 
-colsTail79:
+colsTail111:
 	TESTQ        R11, R11
-	JZ           colsDone80
+	JZ           colsDone112
 	VMOVUPS.Z    (DI)(R12*1), K1, Z9
 	VSUBPS       Z7, Z9, Z9
 	VMAXPS       Z9, Z8, Z9
@@ -885,26 +1332,26 @@ colsTail79:
 	VFMADD213PS  expP0<>+0(SB), Z9, Z8
 	VSCALEFPS    Z7, Z8, Z8
 	VMOVAPS.Z    Z8, K1, Z8
-	VADDPS       Z8, Z11, Z11
+	VADDPS       Z8, Z13, Z13
 	VMOVUPS      Z8, K1, (DI)(R12*1)
 
-colsDone80:
-	VSHUFF32X4 $0x4e, Z11, Z11, Z7
-	VADDPS     Z7, Z11, Z11
-	VSHUFF32X4 $0xb1, Z11, Z11, Z7
-	VADDPS     Z7, Z11, Z11
-	VPERMILPS  $0x4e, Z11, Z7
-	VADDPS     Z7, Z11, Z11
-	VPERMILPS  $0xb1, Z11, Z7
-	VADDPS     Z7, Z11, Z11
+colsDone112:
+	VSHUFF32X4 $0x4e, Z13, Z13, Z7
+	VADDPS     Z7, Z13, Z13
+	VSHUFF32X4 $0xb1, Z13, Z13, Z7
+	VADDPS     Z7, Z13, Z13
+	VPERMILPS  $0x4e, Z13, Z7
+	VADDPS     Z7, Z13, Z13
+	VPERMILPS  $0xb1, Z13, Z7
+	VADDPS     Z7, Z13, Z13
 	VMOVUPS    one<>+0(SB), Z7
-	VDIVPS     Z11, Z7, Z7
+	VDIVPS     Z13, Z7, Z7
 	MOVQ       DX, R12
 	XORQ       R13, R13
 
-cols81:
+cols113:
 	CMPQ        R13, R10
-	JGE         colsTail82
+	JGE         colsTail114
 	VMOVUPS     (DI)(R13*1), Z8
 	VMULPS      Z7, Z8, Z8
 	VDIVPS      Z0, Z8, Z8
@@ -917,11 +1364,11 @@ cols81:
 	VPMOVDB     Z8, (R12)
 	ADDQ        $0x10, R12
 	ADDQ        $0x40, R13
-	JMP         cols81
+	JMP         cols113
 
-colsTail82:
+colsTail114:
 	TESTQ       R11, R11
-	JZ          colsDone83
+	JZ          colsDone115
 	VMOVUPS.Z   (DI)(R13*1), K1, Z8
 	VMULPS      Z7, Z8, Z8
 	VDIVPS      Z0, Z8, Z8
@@ -934,7 +1381,7 @@ colsTail82:
 	VPMOVDB     Z7, K1, (R12)
 	ADDQ        $0x10, R12
 
-colsDone83:
+colsDone115:
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
 	ADDQ 96(AX), R8

@@ -51,10 +51,10 @@ type set struct {
 	form              func(bits, abits int) form
 	dequant           func(t tileArgs, dst []float32, ldd int)
 	dequantAdd        func(t tileArgs, dst []float32, ldd int, res []float32, ldr int)
-	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g *Grid, col int)
+	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g Grid, col int)
 	dequantGelu       func(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable)
-	layerNormQuantize func(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid)
-	softmaxQuantize   func(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid)
+	layerNormQuantize func(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid)
+	softmaxQuantize   func(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid)
 }
 
 // portable is the set of plain Go twins.

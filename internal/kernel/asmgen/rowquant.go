@@ -8,29 +8,33 @@ import (
 
 // Byte offsets of the fields of kernel's rowArgs.
 const (
-	rowX       = 8 * iota
-	rowLDX     // bytes
-	rowRows    // positive
-	rowN       // positive
-	rowDst     // bytes
-	rowLDD     // bytes
-	rowScratch // n float32
-	rowGamma   // or nil
-	rowBeta    // or nil
-	rowOffset  // int32 by column, or nil
-	rowRow     // int32 by row
-	rowBias    // float32, or nil
-	rowLDBias  // bytes
-	rowMask    // float32, or nil
-	rowLDMask  // bytes
-	rowEps     // float32
-	rowFactor  // float32
-	rowScale   // float32
-	rowAlpha   // float32
-	rowZp      // float32
-	rowQn      // float32
-	rowQp      // float32
-	rowAdd     // float32
+	rowX        = 8 * iota
+	rowLDX      // bytes
+	rowRows     // positive
+	rowN        // positive
+	rowDst      // bytes
+	rowLDD      // bytes
+	rowScratch  // n float32
+	rowGamma    // or nil
+	rowBeta     // or nil
+	rowOffset   // int32 by column, or nil
+	rowRow      // int32 by row
+	rowBias     // float32, or nil
+	rowLDBias   // bytes
+	rowMask     // float32, or nil
+	rowLDMask   // bytes
+	rowEps      // float32
+	rowFactor   // float32
+	rowScale    // float32
+	rowAlpha    // float32
+	rowZp       // float32
+	rowQn       // float32
+	rowQp       // float32
+	rowAdd      // float32
+	rowTimes    // float32 by row
+	rowPlus     // float32 by row
+	rowColTimes // float32 by column, or nil
+	rowColPlus  // float32 by column
 )
 
 // rowQuantPart emits the row kernels that end in a quantiser.
@@ -148,6 +152,22 @@ func softmaxQuantize(m machine) {
 	top := m.get(c32("negInf", 0xff800000))
 	first := m.vec()
 	VPBROADCASTD(Mem{Base: row}, first)
+	index := q.integer(rowRow)
+	SUBQ(row, index)
+	NEGQ(index)
+	byRow := func(field int) func() reg.VecVirtual {
+		load := func() reg.VecVirtual {
+			v := m.vec()
+			VBROADCASTSS(Mem{Base: q.integer(field), Index: index, Scale: 1}, v)
+			return v
+		}
+		if !m.wide() {
+			return load
+		}
+		v := load()
+		return func() reg.VecVirtual { return v }
+	}
+	times, plus := byRow(rowTimes), byRow(rowPlus)
 	scaled := label("scaled")
 	// logits computes the input of the softmax of one row.
 	logits := func(set []bool) {
@@ -160,6 +180,13 @@ func softmaxQuantize(m machine) {
 			}
 			VCVTDQ2PS(t, t)
 			VMULPS(factor(), t, t)
+			if set[3] {
+				VMULPS(times(), t, t)
+				VMULPS(l.load(q.integer(rowColTimes)), t, t)
+				u := l.load(q.integer(rowColPlus))
+				VMULPS(plus(), u, u)
+				VADDPS(u, t, t)
+			}
 			VMULPS(scale(), t, t)
 			if set[1] {
 				VADDPS(l.load(bias), t, t)
@@ -174,12 +201,12 @@ func softmaxQuantize(m machine) {
 	}
 	var pick func(set []bool)
 	pick = func(set []bool) {
-		if len(set) == 3 {
+		if len(set) == 4 {
 			logits(set)
 			return
 		}
 		no := label("variant")
-		CMPQ(q.arg([]int{rowOffset, rowBias, rowMask}[len(set)]), Imm(0))
+		CMPQ(q.arg([]int{rowOffset, rowBias, rowMask, rowColTimes}[len(set)]), Imm(0))
 		JEQ(LabelRef(no))
 		pick(append(set[:len(set):len(set)], true))
 		Label(no)
