@@ -129,7 +129,7 @@ func (e *engine) plan(n int) (*plan, error) {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
 	}
-	c := runtime.Config{Batch: n, Train: true, Params: e.params, Taps: notOutputs(e.student, e.logits[0], taps[0])}
+	c := runtime.Config{Batch: n, Train: true, Params: e.params, FastBackward: e.opt.FastBackward, Taps: notOutputs(e.student, e.logits[0], taps[0])}
 	if err = e.compileStudent(c, p); err != nil {
 		return nil, fmt.Errorf("student: %w", err)
 	}

@@ -45,6 +45,8 @@ type Options struct {
 	Loss *Loss // DefaultLoss
 	DGD  DGD   // off
 
+	FastBackward bool // gradients of quantised products in 16-bit integers (runtime.Config.FastBackward)
+
 	// MaxMemory bounds the bytes of activations, gradients, moments and teacher of
 	// all threads together; parts of the student then run forward twice. 0: none.
 	MaxMemory int64

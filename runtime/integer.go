@@ -22,6 +22,8 @@ type integerMatmul struct {
 	float        int             // floats of the weight, for backward
 	products     []codeMatrix    // of activations
 	manyA, manyB bool            // several products add to one gradient
+	fast         bool            // backward in 16-bit integers, see fastback.go
+	flat         int             // scratch of the fast backward
 }
 
 // codeMatrix is one matrix product of a batch: offsets of codes, of the gradient
@@ -74,6 +76,9 @@ func (c *compiler) addIntegerMatMul(n *ir.Node, out *ir.Value, k *codeProduct, p
 		s.in = append(s.in, s.bias)
 		s.dbia.id = s.bias
 		s.dx = append(s.dx, &s.dbia)
+	}
+	if c.cfg.FastBackward && c.cfg.Train {
+		s.planFast(c)
 	}
 	c.emit(n, s)
 }
@@ -212,9 +217,14 @@ func (s *integerMatmul) backward(st *State) {
 	if len(dy) == 0 {
 		return
 	}
-	if s.linear {
+	switch {
+	case s.fast && s.linear:
+		s.fastLinear(st, dy)
+	case s.fast:
+		s.fastProducts(st, dy)
+	case s.linear:
 		s.backLinear(st, dy)
-	} else {
+	default:
 		s.backProducts(st, dy)
 	}
 	if s.bias < 0 || !s.dbia.want {

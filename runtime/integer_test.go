@@ -91,6 +91,37 @@ func compareWithFloat(t *testing.T, b *bench) {
 	}
 }
 
+// TestFastBackward compares the gradients of 16-bit products with those in
+// float: alike but for their rounding, through a whole network.
+func TestFastBackward(t *testing.T) {
+	nets := []func(*bench){
+		func(b *bench) { vit(b, true) },
+		func(b *bench) { attention(b, []int64{0, 1, 3, 2}) },
+		func(b *bench) { attention(b, []int64{0, 2, 3, 1}) },
+	}
+	for i, net := range nets {
+		b := newBench(31)
+		net(b)
+		data := b.floats(1<<12, -1, 1)
+		var g [2][]float32
+		for k := range g {
+			p, err := Compile(b.g, Config{Batch: 2, Train: true, Params: b.params, FastBackward: k == 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g[k] = gradients(t, p, p.NewState(), b.g, data)
+		}
+		var diff, norm float64
+		for k, v := range g[0] {
+			diff += float64(g[1][k]-v) * float64(g[1][k]-v)
+			norm += float64(v) * float64(v)
+		}
+		if e := math.Sqrt(diff / norm); !(e < 1e-3) || e == 0 {
+			t.Errorf("network %d: relative difference %g, want some below 1e-3", i, e)
+		}
+	}
+}
+
 // TestLinearMatchesPacked compares a linear layer with the packed operator that
 // has its codes: every bit of the answer.
 func TestLinearMatchesPacked(t *testing.T) {

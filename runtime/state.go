@@ -22,6 +22,7 @@ type State struct {
 	w    kernel.Workspace
 	u8   []uint8
 	i8   []int8
+	i16  []int16
 	i32  []int32
 	f64  []float64
 	tmp  []float32
@@ -48,7 +49,7 @@ func (p *Program) NewState() *State {
 		p: p,
 		v: make([][]float32, len(p.values)), g: make([][]float32, len(p.values)),
 		t: make([]*ir.Tensor, len(p.values)), set: make([]bool, len(p.values)),
-		u8: make([]uint8, p.u8), i8: make([]int8, p.i8), i32: make([]int32, p.i32),
+		u8: make([]uint8, p.u8), i8: make([]int8, p.i8), i16: make([]int16, p.i16), i32: make([]int32, p.i32),
 		f64: make([]float64, p.f64), tmp: make([]float32, p.tmp),
 		hands: make([]hand, 1), heads: make([]heads, p.slots),
 	}

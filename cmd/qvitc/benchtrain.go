@@ -22,12 +22,14 @@ type trainBenchFlags struct {
 	on   bool
 	bits string
 	irm  string
+	fast bool
 }
 
 func (o *trainBenchFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&o.on, "train", false, "measure training steps on a float model instead of its answers")
 	f.StringVarP(&o.bits, "bits", "b", "w4a4", "with --train: widths as in compress, or float")
+	f.BoolVar(&o.fast, "fast-backward", false, "with --train: gradients of quantised products in 16-bit integers, as in compress")
 	f.StringVar(&o.irm, "irm", defaultIRM, "with --train: information rectification of q and k: rescale, layernorm or off")
 }
 
@@ -198,7 +200,7 @@ func (b *trainBench) step(ctx context.Context, teacher bool, r *trainBenched) (*
 	}
 	j := distill.Job{
 		Student: student, Data: sameBatch{b.images(b.o.batch), w.warm + 2*w.want + 2}, Phases: w.phases, Progress: w.progress,
-		Options: distill.Options{Threads: b.app.threads, LR: 1e-5, Loss: &distill.Loss{Hard: 1}},
+		Options: distill.Options{Threads: b.app.threads, LR: 1e-5, Loss: &distill.Loss{Hard: 1}, FastBackward: b.o.train.fast},
 	}
 	if teacher {
 		j.Teacher, j.Options.Loss = b.model.graph, nil
