@@ -93,7 +93,7 @@ func (d *decoder) irVersion(p *onnxpb.ModelProto) error {
 		return fmt.Errorf("invalid ir_version %d", v)
 	case v > MaxIR:
 		return &ir.Error{Msg: fmt.Sprintf("IR version %d is newer than supported: have %d, at most %d", v, v, MaxIR),
-			Hint: "export the model for an older ONNX release (opset 26 or lower)"}
+			Hint: "export the model for an older ONNX release (opset 27 or lower)"}
 	}
 	return nil
 }

@@ -12,7 +12,7 @@
 //	deit.onnx: tensor "W": want 128 bytes, have 124
 //	deit.onnx: node "cat" (Concat): attribute "axis": want INT, have STRING
 //
-// Opsets end here. upgrade*.go brings every operator of opsets 1 to 27 into its
+// Opsets end here. upgrade*.go brings every operator of opsets 1 to 28 into its
 // newest form (axes as inputs, Softmax along one axis, Upsample as Resize, ...)
 // and downgrade*.go writes it in the form of the lowest opset that can say the
 // same; opsets.tsv holds the facts. Constant nodes and sparse initializers

@@ -18,9 +18,9 @@ const (
 	MaxMessageBytes = ir.MaxMessageBytes
 
 	MinIR    = 3  // older files do not say which opset they use
-	MaxIR    = 13 // newest IR version that is understood
+	MaxIR    = 14 // newest IR version that is understood
 	MinOpset = 1
-	MaxOpset = 27 // newest opset of ai.onnx that is understood
+	MaxOpset = 28 // newest opset of ai.onnx that is understood
 )
 
 // Limits overrides the limits that a user may have to move. A zero field

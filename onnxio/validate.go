@@ -36,6 +36,9 @@ func (d *decoder) validate(s *scope) error {
 	if err := bodies(s.g); err != nil {
 		return err
 	}
+	if err := ops.CheckCalls(s.g); err != nil {
+		return err
+	}
 	if d.opts.Warn != nil {
 		d.oddities(s.g)
 	}

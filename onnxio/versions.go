@@ -11,7 +11,7 @@ import (
 // pairedIR is the IR version that was released with an opset: a reader that
 // knows the opset knows it.
 func pairedIR(opset int) int {
-	table := [...]struct{ opset, ir int }{{25, 13}, {24, 12}, {23, 11}, {21, 10}, {19, 9}, {15, 8}, {12, 7}, {11, 6}, {10, 5}, {9, 4}}
+	table := [...]struct{ opset, ir int }{{28, 14}, {25, 13}, {24, 12}, {23, 11}, {21, 10}, {19, 9}, {15, 8}, {12, 7}, {11, 6}, {10, 5}, {9, 4}}
 	for _, t := range table {
 		if opset >= t.opset {
 			return t.ir

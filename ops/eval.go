@@ -195,7 +195,7 @@ func (e *evaluator) call(n *ir.Node, args []*ir.Tensor, depth int) ([]*ir.Tensor
 		}
 		return res, nil
 	}
-	return nil, n.Errorf("unknown operator %s, and the model has no function of that name", opName(n))
+	return nil, n.Errorf("operator %s is not supported, and the model has no function of that name", opName(n))
 }
 
 // fits checks a tensor against the declared type of a graph input.

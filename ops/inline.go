@@ -16,20 +16,26 @@ const MaxInlined = 1_000_000
 // each output of a call. A function that calls itself, a call that does not fit
 // and more than MaxInlined nodes are errors that name the node.
 func Inline(g *ir.Graph, moved func(old, new *ir.Value)) error {
-	in := inliner{g: g, size: map[*ir.Function]int{}, moved: moved}
-	total, err := in.count(g)
-	if err != nil {
+	if err := CheckCalls(g); err != nil {
 		return err
 	}
-	if total > MaxInlined {
-		return &ir.Error{Msg: fmt.Sprintf("the model has more than %d nodes once its functions are inlined", MaxInlined)}
-	}
+	in := inliner{g: g, moved: moved}
 	for n := range g.Nodes() {
 		if err := in.call(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// CheckCalls gives the errors of Inline that come of the functions alone.
+func CheckCalls(g *ir.Graph) error {
+	in := inliner{g: g, size: map[*ir.Function]int{}}
+	total, err := in.count(g)
+	if err == nil && total > MaxInlined {
+		err = &ir.Error{Msg: fmt.Sprintf("the model has more than %d nodes once its functions are inlined", MaxInlined)}
+	}
+	return err
 }
 
 type inliner struct {

@@ -248,7 +248,7 @@ func TestCompileErrors(t *testing.T) {
 			b.g.AddOutput(b.g.InsertBefore(nil, "com.example", "Magic", nil, []*ir.Value{b.par(0, 1, 2)}, "out").Out())
 			b.g.Outputs[0].Type = ir.TensorType(ir.Float32, ir.Known(2))
 			return Config{}
-		}, []string{`"out" (Magic)`, "not known"}},
+		}, []string{`"out" (Magic)`, "not supported"}},
 		{"no gradient", func(b *bench) Config {
 			b.g.AddOutput(b.op("Ceil", nil, b.par(0, 1, 2)))
 			return Config{Train: true, Params: b.params}

@@ -20,7 +20,7 @@ type evaluated struct {
 
 func (c *compiler) fallback(n *ir.Node) error {
 	if ops.Lookup(n.Domain, n.Op) == nil {
-		return n.Errorf("the operator %s is not known and the file has no function of that name", opName(n))
+		return n.Errorf("operator %s is not supported, and the model has no function of that name", opName(n))
 	}
 	s := &evaluated{node: n}
 	for _, v := range n.Inputs {

@@ -39,7 +39,8 @@ func (a *app) verifyCmd() *cobra.Command {
 		Long: `verify runs every ONNX backend-test folder in or below the folders given: a
 model.onnx (or NAME.onnx beside the folder NAME) with test_data_set_*/input_N.pb
 and output_N.pb. The slow exact evaluator and the fast runtime must both give the
-stored types, shapes and values, |got-want| <= 1e-7 + 1e-3 |want|. It ends with
+stored types, shapes and values, |got-want| <= 1e-7 + 1e-3 |want|, and for 16-bit
+floats two units in the last place where that is more. It ends with
 "N passed, N failed", and with code 6 where one failed.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -241,8 +242,10 @@ func runFast(ctx context.Context, g *ir.Graph, threads int, in map[string]*ir.Te
 	return s.Run(ctx, takes)
 }
 
-// deviation gives the largest |got-want| as a part of 1e-7 + 1e-3 |want|; NaN
-// equals NaN. Types that are not floating must be equal.
+// deviation gives the largest |got-want| as a part of 1e-7 + 1e-3 |want|, or of
+// two units in the last place of a 16-bit type where those are more: there the
+// order of a sum moves the last bit. NaN equals NaN. Types that are not floating
+// must be equal.
 func deviation(got, want *ir.Tensor) (worst float64, err error) {
 	if got == nil {
 		return 0, errors.New("was not computed")
@@ -269,11 +272,23 @@ func deviation(got, want *ir.Tensor) (worst float64, err error) {
 		if g == w || math.IsNaN(g) && math.IsNaN(w) {
 			continue
 		}
-		d := math.Abs(g-w) / (1e-7 + 1e-3*math.Abs(w))
+		d := math.Abs(g-w) / max(1e-7+1e-3*math.Abs(w), 2*ulp16(want.Elem, w))
 		if !(d <= 1) {
 			return 0, fmt.Errorf("element %d is %v, stored is %v", i, g, w)
 		}
 		worst = max(worst, d)
 	}
 	return worst, nil
+}
+
+// ulp16 is the distance of w to the next number of a 16-bit type, 0 for others.
+func ulp16(e ir.Elem, w float64) float64 {
+	_, exp := math.Frexp(w) // w is in [2^(exp-1), 2^exp)
+	switch e {
+	case ir.Float16:
+		return math.Ldexp(1, max(exp, -13)-11)
+	case ir.BFloat16:
+		return math.Ldexp(1, max(exp, -125)-8)
+	}
+	return 0
 }

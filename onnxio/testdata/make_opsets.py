@@ -28,7 +28,7 @@ def default(a):
     if a.type==A.STRING and d.type==3: return '='+d.s.decode()
     return ''
 for s in defs.get_all_schemas_with_history():
-    if s.domain!='' or s.since_version>27: continue
+    if s.domain!='' or s.since_version>28: continue
     inf=2**31-1
     mx=lambda v: '*' if v>=inf else str(v)
     attrs=[]
@@ -42,6 +42,6 @@ for s in defs.get_all_schemas_with_history():
     outs=[col(p) for p in s.outputs]
     rows.append((s.name,s.since_version,'-' if s.deprecated and s.name in('Upsample','Scatter') else '%d..%s'%(s.min_input,mx(s.max_input)),'%d..%s'%(s.min_output,mx(s.max_output)),','.join(ins) or '-',','.join(outs) or '-',' '.join(attrs) or '-'))
 rows.sort(key=lambda r:(r[0],r[1]))
-print('# Every operator of ai.onnx, opsets 1 to 27: the facts of the operator specification.')
+print('# Every operator of ai.onnx, opsets 1 to 28: the facts of the operator specification.')
 print('# operator, since opset, inputs (- deprecated), outputs, type variable=element types of each input and of each output (bit n = TensorProto.DataType n, hexadecimal), attributes name:kind (! required, = default)')
 for r in rows: print('\t'.join(map(str,r)))
