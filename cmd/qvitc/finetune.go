@@ -90,6 +90,7 @@ type tuning struct {
 	freshHead         bool
 	frozen            map[*ir.Value]bool
 	trained           *distill.Result
+	epochs            []epochPoint
 	written           *export.Result
 	eval              *distill.Evaluation
 }
@@ -304,6 +305,7 @@ func (t *tuning) train(ctx context.Context) (err error) {
 		r.epoch = func(done int) error {
 			e, err := t.app.evaluate(ctx, "measure", t.model.graph, t.evalSet, t.images)
 			if err == nil {
+				t.epochs = append(t.epochs, epochPoint{done, e.Top1})
 				t.app.note("epoch %d: top-1 %.2f %% on %d images, after %s", done, 100*e.Top1, e.Images, round(time.Since(t.start)))
 			}
 			return err
@@ -365,22 +367,29 @@ func (t *tuning) measure(ctx context.Context) error {
 	return err
 }
 
+// epochPoint is what was measured after an epoch of this run.
+type epochPoint struct {
+	Epoch int     `json:"epoch"`
+	Top1  float64 `json:"top1"`
+}
+
 // tuned is what finetune --json prints.
 type tuned struct {
-	Model      string  `json:"model"`
-	Output     string  `json:"output"`
-	Classes    int     `json:"classes"`
-	Bytes      int64   `json:"bytes"`
-	Images     int     `json:"images"`
-	Labelled   bool    `json:"labelled"`
-	Top1       float64 `json:"top1"`
-	Top5       float64 `json:"top5"`
-	Steps      int     `json:"steps"`
-	Params     int     `json:"trained_parameters"`
-	ImagesPerS float64 `json:"images_per_s"`
-	Seconds    float64 `json:"seconds"`
-	Seed       uint64  `json:"seed"`
-	Recipe     any     `json:"recipe"`
+	Model      string       `json:"model"`
+	Output     string       `json:"output"`
+	Classes    int          `json:"classes"`
+	Bytes      int64        `json:"bytes"`
+	Images     int          `json:"images"`
+	Labelled   bool         `json:"labelled"`
+	Top1       float64      `json:"top1"`
+	Top5       float64      `json:"top5"`
+	Epochs     []epochPoint `json:"epochs,omitempty"`
+	Steps      int          `json:"steps"`
+	Params     int          `json:"trained_parameters"`
+	ImagesPerS float64      `json:"images_per_s"`
+	Seconds    float64      `json:"seconds"`
+	Seed       uint64       `json:"seed"`
+	Recipe     any          `json:"recipe"`
 }
 
 // finish prints the summary and drops checkpoints that nobody asked for.
@@ -394,7 +403,7 @@ func (t *tuning) finish() error {
 		t.app.note("note: %s", n)
 	}
 	out := tuned{Model: t.path, Output: t.o.out, Classes: t.classes, Bytes: t.written.Bytes, Images: t.eval.Images, Labelled: t.evalSet.Labelled(),
-		Top1: t.eval.Top1, Top5: t.eval.Top5, Steps: t.trained.Steps, Params: t.trained.Elements, ImagesPerS: t.trained.ImagesPerSec,
+		Top1: t.eval.Top1, Top5: t.eval.Top5, Epochs: t.epochs, Steps: t.trained.Steps, Params: t.trained.Elements, ImagesPerS: t.trained.ImagesPerSec,
 		Seconds: time.Since(t.start).Seconds(), Seed: t.o.train.seed, Recipe: t.recipe()}
 	if t.app.json {
 		return t.app.printJSON(out)
