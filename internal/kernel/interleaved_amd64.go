@@ -45,38 +45,48 @@ func (f interleaved) pack256(dst []uint8, src *[256]uint8, bits int) {
 		copy(dst, src[:])
 		return
 	}
-	half := uint8(1) << (bits - 1)
-	field := bits
+	// Eight codes at a time. The low bits of a code, the highest of them turned
+	// over, are the raised code.
+	field, turn := bits, uint64(1)<<(bits-1)
 	if bits == 3 {
-		field = 2
+		field, turn = 2, 0
 	}
-	for i, q := range src {
-		at, shift := f.place(i, field)
-		u := q + half
-		dst[at] |= u & (1<<field - 1) << shift
-		if bits == 3 {
-			at, shift = f.plane(i)
-			dst[64+at] |= u >> 2 << shift
+	mask := everyByte * (1<<field - 1)
+	turn *= everyByte
+	v, per := f.vector(), 8/field
+	for at := 0; at < 32*field; at += 8 {
+		from := at/v*v*per + at%v
+		var word uint64
+		for t := range per {
+			word |= (binary.LittleEndian.Uint64(src[from+t*v:])&mask ^ turn) << (t * field)
 		}
+		binary.LittleEndian.PutUint64(dst[at:], word)
+	}
+	if bits != 3 {
+		return
+	}
+	dst = dst[64:]
+	third := func(i int) uint64 { return ^binary.LittleEndian.Uint64(src[i:]) >> 2 & everyByte }
+	if v == 64 {
+		for i := range dst[:32] {
+			dst[i] = uint8(third(8*i) * 0x0102040810204080 >> 56) // bit 0 of byte j to bit j
+		}
+		return
+	}
+	for at := 0; at < 32; at += 8 {
+		var word uint64
+		for t := range 8 {
+			word |= third(at+32*t) << t
+		}
+		binary.LittleEndian.PutUint64(dst[at:], word)
 	}
 }
+
+// everyByte has a 1 in every byte.
+const everyByte = uint64(0x0101010101010101)
 
 // vector is the size of the vectors that are unpacked.
 func (f interleaved) vector() int { return min(max(f.lanes, 32), 64) }
-
-// place is where byte i of a group of 256 is stored as a code of 2 or 4 bits.
-func (f interleaved) place(i, bits int) (at, shift int) {
-	v, per := f.vector(), 8/bits
-	return i/(v*per)*v + i%v, i / v % per * bits
-}
-
-// plane is where byte i of a group of 256 is stored as a single bit.
-func (f interleaved) plane(i int) (at, shift int) {
-	if f.vector() == 64 {
-		return i / 8, i % 8
-	}
-	return i % 32, i / 32
-}
 
 func (f interleaved) putRows(panel []uint8, k, j0, rows int, codes []uint8, ld int, offset uint8) {
 	f.putRowsFrom(panel, k, j0, 0, rows, codes, ld, offset)

@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // PanelWidth is the number of outputs in one panel of a low-bit product.
 const PanelWidth = 64
@@ -32,13 +35,10 @@ func newWeights(s *set, bits, abits, n, k int, codes []int8) *Weights {
 	}
 	need("codes", len(codes), n*k)
 	w := &Weights{form: s.form(bits, abits), bits: bits, n: n, k: k, sums: make([]int32, n)}
-	low, high := int8(-1)<<(bits-1), int8(1<<(bits-1)-1)
 	for j := range n {
-		for _, q := range codes[j*k:][:k] {
-			if q < low || q > high {
-				panic(fmt.Sprintf("kernel: code %d does not fit in %d bits", q, bits))
-			}
-			w.sums[j] += int32(q)
+		var ok bool
+		if w.sums[j], ok = sumCodes(codes[j*k:][:k], bits); !ok {
+			panic(fmt.Sprintf("kernel: a code of output %d does not fit in %d bits", j, bits))
 		}
 	}
 	w.stride = w.form.storedBytes(bits, k)
@@ -70,3 +70,34 @@ func (w *Weights) Bytes() int { return len(w.data) }
 // RowSums is Σ over k of each output's codes (length n), for the zero point of the
 // activations. The slice is shared: read it only.
 func (w *Weights) RowSums() []int32 { return w.sums }
+
+// sumCodes adds codes up and says whether all fit in bits bits, eight at a time.
+func sumCodes(codes []int8, bits int) (sum int32, ok bool) {
+	const every, pairs = 0x0101010101010101, 0x00ff00ff00ff00ff
+	half := uint64(1) << (bits - 1)
+	low, beyond := every*(128-half), every*(255^(2*half-1))
+	if bits == 8 {
+		low, beyond = 0, 0
+	}
+	var outside uint64
+	n := len(codes)
+	b := bytesOf(codes)
+	for len(b) >= 8 {
+		// Four sums of 16 bits hold 128 words of codes raised by 128.
+		run := min(len(b)/8, 128)
+		var s uint64
+		for i := 0; i < 8*run; i += 8 {
+			v := binary.LittleEndian.Uint64(b[i:]) ^ every<<7
+			s += v&pairs + v>>8&pairs
+			outside |= (v - low) & beyond // borrows spread from a code that is outside
+		}
+		sum += int32(s&0xffff + s>>16&0xffff + s>>32&0xffff + s>>48)
+		b = b[8*run:]
+	}
+	for _, c := range b {
+		v := uint64(c ^ 128)
+		sum += int32(v)
+		outside |= (v - low&255) & beyond
+	}
+	return sum - 128*int32(n), outside == 0
+}
