@@ -28,12 +28,16 @@ func (w *Workspace) Panel(b *Weights, j int) {
 		w.unpacked = alignedBytes(nil, size)
 	}
 	w.form, w.k = b.form, b.k
+	w.ahead = nil
+	if j+1 < b.Panels() {
+		w.ahead = b.data[(j+1)*b.stride:][:b.stride]
+	}
 	w.panel = b.form.unpack(w.unpacked[:size], b.data[j*b.stride:][:b.stride], b.bits, b.k)
 }
 
 // Select makes panel j of an operand the right-hand side of Tile. Nothing is copied.
 func (w *Workspace) Select(o *Operand, j int) {
-	w.form, w.k = o.form, o.k
+	w.form, w.k, w.ahead = o.form, o.k, nil
 	w.panel = o.data[j*o.size:][:o.size]
 }
 

@@ -28,8 +28,14 @@ func (f formVNNI) unpack(dst, src []uint8, bits, k int) []uint8 {
 	return dst
 }
 
-func (f formVNNI) tile(_ *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
-	tileAVX512(&a[0], lda, &panel[0], (k+3)/4, &tile[0], 4*ldt, m)
+// tile fetches the next panel of the weights meanwhile.
+func (f formVNNI) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
+	steps, ahead, lines := (k+3)/4, &a[0], len(w.ahead)/cacheLine
+	if lines > 0 {
+		ahead = &w.ahead[0]
+		w.ahead = w.ahead[min(lines, (m+5)/6*steps)*cacheLine:]
+	}
+	tileAVX512(&a[0], lda, &panel[0], steps, &tile[0], 4*ldt, m, ahead, lines)
 }
 
 // formAVX2 multiplies by VPMADDUBSW, 16 outputs side by side, and adds its 16-bit

@@ -18,6 +18,7 @@ type Workspace struct {
 	k        int
 	panel    []uint8
 	unpacked []uint8
+	ahead    []uint8 // what the next Panel reads, where not yet fetched
 	ones     []uint8
 	scratch  []float32
 }

@@ -4,10 +4,10 @@
 
 package kernel
 
-// tileAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive.
+// tileAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
 //
 //go:noescape
-func tileAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)
+func tileAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
 
 // unpack2AVX512 unpacks groups of 256 codes; groups is positive.
 //

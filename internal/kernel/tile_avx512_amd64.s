@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tileAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)
-// Requires: AVX, AVX512F, AVX512VNNI
-TEXT ·tileAVX512(SB), NOSPLIT, $0-56
+// func tileAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+TEXT ·tileAVX512(SB), NOSPLIT, $0-72
 	MOVQ a+0(FP), SI
 	MOVQ lda+8(FP), AX
 	MOVQ panel+16(FP), DI
@@ -14,13 +14,21 @@ TEXT ·tileAVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+32(FP), R11
 	MOVQ ldt+40(FP), BX
 	MOVQ rows+48(FP), R12
+	MOVQ ahead+56(FP), R13
 
 next1:
-	MOVQ   SI, R8
-	LEAQ   (AX)(AX*2), R9
-	ADDQ   SI, R9
-	MOVQ   DI, R10
-	MOVQ   DX, CX
+	MOVQ SI, R8
+	LEAQ (AX)(AX*2), R9
+	ADDQ SI, R9
+	MOVQ DI, R10
+	MOVQ DX, CX
+	XORQ R15, R15
+	CMPQ lines+64(FP), $0x00
+	JLE  enough10
+	MOVQ $0x00000040, R15
+	SUBQ CX, lines+64(FP)
+
+enough10:
 	CMPQ   R12, $0x01
 	JEQ    rows4
 	CMPQ   R12, $0x02
@@ -56,12 +64,14 @@ next1:
 	VXORPS X22, X22, X22
 	VXORPS X23, X23, X23
 
-loop10:
+loop11:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VMOVUPS      128(R10), Z26
 	VMOVUPS      192(R10), Z27
 	ADDQ         $+256, R10
+	PREFETCHT1   (R13)
+	ADDQ         R15, R13
 	VPBROADCASTD (R8), Z28
 	VPDPBUSD     Z24, Z28, Z0
 	VPDPBUSD     Z25, Z28, Z1
@@ -95,7 +105,7 @@ loop10:
 	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
 	DECQ         CX
-	JNZ          loop10
+	JNZ          loop11
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -155,12 +165,14 @@ rows8:
 	VXORPS X18, X18, X18
 	VXORPS X19, X19, X19
 
-loop11:
+loop12:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VMOVUPS      128(R10), Z26
 	VMOVUPS      192(R10), Z27
 	ADDQ         $+256, R10
+	PREFETCHT1   (R13)
+	ADDQ         R15, R13
 	VPBROADCASTD (R8), Z28
 	VPDPBUSD     Z24, Z28, Z0
 	VPDPBUSD     Z25, Z28, Z1
@@ -189,7 +201,7 @@ loop11:
 	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
 	DECQ         CX
-	JNZ          loop11
+	JNZ          loop12
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -235,12 +247,14 @@ rows7:
 	VXORPS X14, X14, X14
 	VXORPS X15, X15, X15
 
-loop12:
+loop13:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VMOVUPS      128(R10), Z26
 	VMOVUPS      192(R10), Z27
 	ADDQ         $+256, R10
+	PREFETCHT1   (R13)
+	ADDQ         R15, R13
 	VPBROADCASTD (R8), Z28
 	VPDPBUSD     Z24, Z28, Z0
 	VPDPBUSD     Z25, Z28, Z1
@@ -264,7 +278,7 @@ loop12:
 	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
 	DECQ         CX
-	JNZ          loop12
+	JNZ          loop13
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -301,12 +315,14 @@ rows6:
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
 
-loop13:
+loop14:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VMOVUPS      128(R10), Z26
 	VMOVUPS      192(R10), Z27
 	ADDQ         $+256, R10
+	PREFETCHT1   (R13)
+	ADDQ         R15, R13
 	VPBROADCASTD (R8), Z28
 	VPDPBUSD     Z24, Z28, Z0
 	VPDPBUSD     Z25, Z28, Z1
@@ -324,7 +340,7 @@ loop13:
 	VPDPBUSD     Z27, Z30, Z11
 	ADDQ         $0x04, R8
 	DECQ         CX
-	JNZ          loop13
+	JNZ          loop14
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -352,12 +368,14 @@ rows5:
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
 
-loop14:
+loop15:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VMOVUPS      128(R10), Z26
 	VMOVUPS      192(R10), Z27
 	ADDQ         $+256, R10
+	PREFETCHT1   (R13)
+	ADDQ         R15, R13
 	VPBROADCASTD (R8), Z28
 	VPDPBUSD     Z24, Z28, Z0
 	VPDPBUSD     Z25, Z28, Z1
@@ -370,7 +388,7 @@ loop14:
 	VPDPBUSD     Z27, Z29, Z7
 	ADDQ         $0x04, R8
 	DECQ         CX
-	JNZ          loop14
+	JNZ          loop15
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -389,12 +407,14 @@ rows4:
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
 
-loop15:
+loop16:
 	VMOVUPS      (R10), Z24
 	VMOVUPS      64(R10), Z25
 	VMOVUPS      128(R10), Z26
 	VMOVUPS      192(R10), Z27
 	ADDQ         $+256, R10
+	PREFETCHT1   (R13)
+	ADDQ         R15, R13
 	VPBROADCASTD (R8), Z28
 	VPDPBUSD     Z24, Z28, Z0
 	VPDPBUSD     Z25, Z28, Z1
@@ -402,7 +422,7 @@ loop15:
 	VPDPBUSD     Z27, Z28, Z3
 	ADDQ         $0x04, R8
 	DECQ         CX
-	JNZ          loop15
+	JNZ          loop16
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -422,7 +442,7 @@ TEXT ·unpack2AVX512(SB), NOSPLIT, $0-24
 	VMOVUPS field2<>+0(SB), Z0
 	VMOVUPS half2<>+0(SB), Z1
 
-loop16:
+loop17:
 	VPANDD  (CX), Z0, Z2
 	VPSUBB  Z1, Z2, Z2
 	VMOVUPS Z2, (AX)
@@ -444,7 +464,7 @@ loop16:
 	ADDQ    $+64, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop16
+	JNZ     loop17
 	VZEROUPPER
 	RET
 
@@ -478,7 +498,7 @@ TEXT ·unpack3AVX512(SB), NOSPLIT, $0-24
 	VMOVUPS half3<>+0(SB), Z1
 	VMOVUPS third<>+0(SB), Z2
 
-loop17:
+loop18:
 	VPANDD  (CX), Z0, Z3
 	KMOVQ   64(CX), K1
 	VPADDB  Z2, Z3, K1, Z3
@@ -508,7 +528,7 @@ loop17:
 	ADDQ    $+96, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop17
+	JNZ     loop18
 	VZEROUPPER
 	RET
 
@@ -541,7 +561,7 @@ TEXT ·unpack4AVX512(SB), NOSPLIT, $0-24
 	VMOVUPS field4<>+0(SB), Z0
 	VMOVUPS half4<>+0(SB), Z1
 
-loop18:
+loop19:
 	VPANDD  (CX), Z0, Z2
 	VPSUBB  Z1, Z2, Z2
 	VMOVUPS Z2, (AX)
@@ -561,7 +581,7 @@ loop18:
 	ADDQ    $+128, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop18
+	JNZ     loop19
 	VZEROUPPER
 	RET
 
@@ -622,7 +642,7 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS X30, X30, X30
 	VXORPS X31, X31, X31
 
-loop19:
+loop20:
 	VPDPBUSD Z24, Z28, Z0
 	VPDPBUSD Z25, Z29, Z1
 	VPDPBUSD Z26, Z30, Z2
@@ -648,6 +668,6 @@ loop19:
 	VPDPBUSD Z26, Z30, Z22
 	VPDPBUSD Z27, Z31, Z23
 	DECQ     AX
-	JNZ      loop19
+	JNZ      loop20
 	VZEROUPPER
 	RET

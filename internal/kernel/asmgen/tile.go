@@ -9,7 +9,7 @@ import (
 // tilePart emits the low-bit product: the tile, and what writes its panels.
 func tilePart(m machine) {
 	if m.wide() {
-		tile(m, "tile", dotProduct{rows: 6, vectors: 4,
+		tile(m, "tile", dotProduct{rows: 6, vectors: 4, ahead: true,
 			step: func(b, a, acc, _ reg.Register) { VPDPBUSD(b, a, acc) }})
 	} else {
 		tile(m, "tile", dotProduct{rows: 6, vectors: 2, words: true,
@@ -33,6 +33,7 @@ func tilePart(m machine) {
 // codes of 8 or of 16 bits, by those of one vector of outputs.
 type dotProduct struct {
 	rows, vectors int  // of a block, whose sums stay in registers
+	ahead         bool // memory that is needed next is fetched meanwhile
 	words         bool // sums are of 16 bits, to be widened at the end
 	step          func(b, a, acc, scratch reg.Register)
 }
@@ -42,6 +43,10 @@ type dotProduct struct {
 func tile(m machine, name string, p dotProduct) {
 	signature := "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)"
 	doc := "multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive."
+	if p.ahead {
+		signature = signature[:len(signature)-1] + ", ahead *uint8, lines int)"
+		doc += " Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow."
+	}
 	if !m.wide() {
 		signature = "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)"
 		doc += " Where add is not 0, the sums are added to dst."
@@ -59,6 +64,10 @@ func tile(m machine, name string, p dotProduct) {
 	Load(Param("rows"), count)
 	if !m.wide() {
 		Load(Param("add"), add)
+	}
+	fetch, move := reg.R13, reg.R15
+	if p.ahead {
+		Load(Param("ahead"), fetch)
 	}
 	next, done := label("next"), label("done")
 	blocks := make([]string, p.rows+1)
@@ -82,6 +91,20 @@ func tile(m machine, name string, p dotProduct) {
 	ADDQ(a, bases[1])
 	MOVQ(panel, b)
 	MOVQ(steps, k)
+	if p.ahead {
+		// One line a step while there are any left.
+		lines, err := Param("lines").Resolve()
+		if err != nil {
+			panic(err)
+		}
+		enough := label("enough")
+		XORQ(move, move)
+		CMPQ(lines.Addr, Imm(0))
+		JLE(LabelRef(enough))
+		MOVQ(U32(64), move)
+		SUBQ(k, lines.Addr)
+		Label(enough)
+	}
 	for r := 1; r < p.rows; r++ {
 		CMPQ(count, Imm(uint64(r)))
 		JEQ(LabelRef(blocks[r]))
@@ -99,6 +122,10 @@ func tile(m machine, name string, p dotProduct) {
 			VMOVUPS(Mem{Base: b, Disp: j * m.bytes()}, bv(j))
 		}
 		ADDQ(I32(int32(nv*m.bytes())), b)
+		if p.ahead {
+			PREFETCHT1(Mem{Base: fetch})
+			ADDQ(move, fetch)
+		}
 		for i := range r {
 			src := Mem{Base: bases[i/3]}
 			if i%3 > 0 {
