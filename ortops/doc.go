@@ -1,0 +1,21 @@
+//go:build ortops
+
+// Command ortops is a shared library of custom operators for ONNX Runtime: the
+// packed operators of domain ai.qvitc (docs/formats.md) on qvitc's own kernels.
+//
+//	make ortops            # needs a C compiler; writes out/ortops/libqvitc_ortops.so
+//
+//	options = onnxruntime.SessionOptions()
+//	options.register_custom_ops_library("out/ortops/libqvitc_ortops.so")
+//	session = onnxruntime.InferenceSession("deit.w4a4.onnx", options)
+//
+// A registered operator takes precedence over the function body that the file
+// carries; without the library the same file runs on the bodies. The operators
+// hold to the formulas exactly, so both give the same codes.
+//
+// The environment variable QVITC_THREADS gives the goroutines that share one
+// operator (default 1). It has no relation to ONNX Runtime's own threads.
+//
+// ops.c fills the tables of the C API, which ask Go for three things: to make an
+// operator from its constants, the shape of its result, and the result.
+package main
