@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz kill models mutants matrix bench
+.PHONY: test ci interop fuzz kill models mutants matrix bench ortops
 
 test:
 	go test ./...
@@ -13,6 +13,10 @@ interop:
 # docs/matrix.md: every target on several versions of ONNX Runtime and its browser build
 matrix:
 	bash interop/matrix.sh
+
+# custom operators for ONNX Runtime: out/ortops/libqvitc_ortops.so (needs a C compiler)
+ortops:
+	bash interop/ortops.sh
 
 fuzz:
 	go test -fuzz FuzzParse -fuzztime 60s ./ir

@@ -1,6 +1,8 @@
 """Runs ONNX backend-test folders in ONNX Runtime and compares every output.
 
-usage: conformance.py DIR...
+usage: conformance.py [--library FILE] DIR...
+
+--library registers custom operators (make ortops) first.
 
 Each folder below DIR holds model.onnx and test_data_set_*/input_N.pb and
 output_N.pb. An output passes when it differs by at most 1e-6 of the largest
@@ -53,11 +55,13 @@ def tensor(path):
     return np.frombuffer(raw, DTYPES[kind]).reshape(dims)
 
 
-def check(folder):
+def check(folder, library=None):
     """Gives the largest difference, as a part of the largest value."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
+    if library:
+        options.register_custom_ops_library(library)
     session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     worst = 0.0
     for data in sorted(folder.glob("test_data_set_*")):
@@ -71,10 +75,13 @@ def check(folder):
 
 
 def main(dirs):
+    library = None
+    if dirs[:1] == ["--library"]:
+        library, dirs = dirs[1], dirs[2:]
     passed, failed, worst = 0, 0, 0.0
     for folder in sorted({m.parent for d in dirs for m in pathlib.Path(d).rglob("model.onnx")}):
         try:
-            diff = check(folder)
+            diff = check(folder, library)
         except Exception as e:  # what a version says when it refuses a file
             diff, why = np.inf, str(e).splitlines()[0]
         else:

@@ -38,3 +38,7 @@ tuned() {
 tuned deit-fmnist
 tuned swin-fmnist
 "$python" interop/conformance.py testdata/conformance
+if command -v "${CC:-cc}" >/dev/null; then
+  library=$(bash interop/ortops.sh)
+  "$python" interop/conformance.py --library "$library" testdata/conformance
+fi

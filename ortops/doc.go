@@ -1,5 +1,3 @@
-//go:build ortops
-
 // Command ortops is a shared library of custom operators for ONNX Runtime: the
 // packed operators of domain ai.qvitc (docs/formats.md) on qvitc's own kernels.
 //
@@ -13,9 +11,10 @@
 // carries; without the library the same file runs on the bodies. The operators
 // hold to the formulas exactly, so both give the same codes.
 //
-// The environment variable QVITC_THREADS gives the goroutines that share one
-// operator (default 1). It has no relation to ONNX Runtime's own threads.
+// An operator is cut into parts, of rows or of heads, that the session's own threads
+// share (ONNX Runtime 1.17 and newer): at most as many as there are processors, or
+// as the environment variable QVITC_THREADS says. With 1 nothing is cut.
 //
 // ops.c fills the tables of the C API, which ask Go for three things: to make an
-// operator from its constants, the shape of its result, and the result.
+// operator from its constants, the shape of its result, and a part of the result.
 package main

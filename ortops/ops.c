@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 
-// The oldest version of the API that has all that is used here (1.16).
+// The oldest version of the API that has what is needed (1.16), and the one that
+// lets operators use the session's own threads.
 #define API_VERSION 16
+#define API_PARALLEL 17
 
 static const OrtApi *api;
+static int parallel; // api has KernelContext_ParallelFor
 
 typedef struct {
 	OrtCustomOp table; // first: ONNX Runtime hands this address back
@@ -92,6 +95,21 @@ static OrtStatus *op_create(const OrtCustomOp *table, const OrtApi *ignored, con
 
 static void op_destroy(void *kernel) { qvitcDestroy((uintptr_t)kernel); }
 
+// job is one call of an operator, whose parts may run at once.
+typedef struct {
+	uintptr_t handle;
+	qvitc_tensor *in;
+	qvitc_tensor out;
+	char *error; // the first
+} job;
+
+static void run_part(void *data, size_t i) {
+	job *j = (job *)data;
+	char *error = qvitcPart(j->handle, j->in, &j->out, (int32_t)i);
+	char *none = NULL;
+	if (error && !__atomic_compare_exchange_n(&j->error, &none, error, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) free(error);
+}
+
 static OrtStatus *op_compute(void *kernel, OrtKernelContext *context) {
 	qvitc_tensor in[QVITC_MAX_INPUTS];
 	memset(in, 0, sizeof in);
@@ -100,15 +118,18 @@ static OrtStatus *op_compute(void *kernel, OrtKernelContext *context) {
 		TRY(api->KernelContext_GetInput(context, i, &v));
 		if (v) TRY(read(v, &in[i]));
 	}
-	qvitc_tensor out;
-	memset(&out, 0, sizeof out);
-	char *error = qvitcShape((uintptr_t)kernel, in, &out);
+	job j = {(uintptr_t)kernel, in, {0}, NULL};
+	int32_t parts = 1;
+	char *error = qvitcPlan(j.handle, in, &j.out, &parts);
 	if (error) return refused(error);
 	OrtValue *y = NULL;
-	TRY(api->KernelContext_GetOutput(context, 0, out.dims, (size_t)out.rank, &y));
-	TRY(api->GetTensorMutableData(y, &out.data));
-	error = qvitcRun((uintptr_t)kernel, in, &out);
-	return error ? refused(error) : NULL;
+	TRY(api->KernelContext_GetOutput(context, 0, j.out.dims, (size_t)j.out.rank, &y));
+	TRY(api->GetTensorMutableData(y, &j.out.data));
+	if (parts > 1 && parallel)
+		TRY(api->KernelContext_ParallelFor(context, run_part, (size_t)parts, 0, &j));
+	else
+		for (int32_t i = 0; i < parts; i++) run_part(&j, (size_t)i);
+	return j.error ? refused(j.error) : NULL;
 }
 
 static const int widths[] = {2, 3, 4, 8};
@@ -147,7 +168,8 @@ __declspec(dllexport)
 __attribute__((visibility("default")))
 #endif
 OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base) {
-	api = base->GetApi(API_VERSION);
+	parallel = strncmp(base->GetVersionString(), "1.16.", 5) != 0;
+	api = base->GetApi(parallel ? API_PARALLEL : API_VERSION);
 	if (!api) return NULL; // older than 1.16: no status can be made without an API
 	OrtCustomOpDomain *domain = NULL;
 	TRY(api->CreateCustomOpDomain("ai.qvitc", &domain));

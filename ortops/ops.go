@@ -9,6 +9,7 @@ import "C"
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/cgo"
 	"strconv"
 	"unsafe"
@@ -16,13 +17,13 @@ import (
 
 func main() {}
 
-// threads is the number of goroutines that share one operator.
-var threads = func() int {
-	n, err := strconv.Atoi(os.Getenv("QVITC_THREADS"))
-	if err != nil || n < 1 {
-		return 1
+// most is the number of parts that an operator is cut into, for the threads of the
+// session to share.
+var most = func() int {
+	if n, err := strconv.Atoi(os.Getenv("QVITC_THREADS")); err == nil && n >= 1 {
+		return n
 	}
-	return n
+	return runtime.NumCPU()
 }()
 
 // guarded gives an error, or a panic, as text that C frees.
@@ -52,8 +53,10 @@ func qvitcCreate(name *C.char, in *C.qvitc_tensor, out *C.uintptr_t) *C.char {
 //export qvitcDestroy
 func qvitcDestroy(handle C.uintptr_t) { cgo.Handle(handle).Delete() }
 
-//export qvitcShape
-func qvitcShape(handle C.uintptr_t, in, out *C.qvitc_tensor) *C.char {
+// qvitcPlan gives the shape of the result and the number of parts.
+//
+//export qvitcPlan
+func qvitcPlan(handle C.uintptr_t, in, out *C.qvitc_tensor, parts *C.int32_t) *C.char {
 	return guarded(func() error {
 		p, err := operatorOf(handle).plan(tensors(in))
 		if err != nil {
@@ -63,23 +66,22 @@ func qvitcShape(handle C.uintptr_t, in, out *C.qvitc_tensor) *C.char {
 		for i, d := range p.shape {
 			out.dims[i] = C.int64_t(d)
 		}
+		*parts = C.int32_t(len(p.parts))
 		return nil
 	})
 }
 
-//export qvitcRun
-func qvitcRun(handle C.uintptr_t, in, out *C.qvitc_tensor) *C.char {
+// qvitcPart computes one part of the result.
+//
+//export qvitcPart
+func qvitcPart(handle C.uintptr_t, in, out *C.qvitc_tensor, i C.int32_t) *C.char {
 	return guarded(func() error {
-		op, t := operatorOf(handle), tensors(in)
-		p, err := op.plan(t)
+		t := tensors(in)
+		p, err := operatorOf(handle).plan(t)
 		if err != nil {
 			return err
 		}
-		n := 1
-		for _, d := range p.shape {
-			n *= d
-		}
-		return op.run(p, t, unsafe.Slice((*float32)(out.data), n))
+		return p.parts[i].run(t, unsafe.Slice((*float32)(out.data), elements(p.shape)))
 	})
 }
 
@@ -103,10 +105,12 @@ func tensors(in *C.qvitc_tensor) (out [C.QVITC_MAX_INPUTS]tensor) {
 }
 
 // floats is the data of a float32 tensor.
-func (t tensor) floats() []float32 {
+func (t tensor) floats() []float32 { return unsafe.Slice((*float32)(t.data), elements(t.shape)) }
+
+func elements(shape []int) int {
 	n := 1
-	for _, d := range t.shape {
+	for _, d := range shape {
 		n *= d
 	}
-	return unsafe.Slice((*float32)(t.data), n)
+	return n
 }

@@ -24,6 +24,7 @@ var Allowed = map[string][]string{
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
 	"export":          {"ir", "passes", "onnxio", "runtime", "doctor"},
 	"doctor":          {"ir", "onnxio", "onnxio/onnxpb", "internal/kernel"},
+	"ortops":          {"ir", "ops", "runtime"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
 	"bench":           {},
