@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz kill models mutants matrix bench ortops
+.PHONY: test ci interop fuzz kill models mutants matrix bench ortops serve-load browser
 
 test:
 	go test ./...
@@ -46,3 +46,11 @@ models:
 # ours and the peers in turns: docs/performance.md
 bench:
 	bench/run.sh
+
+# 10,000 requests over 50 connections, every answer checked
+serve-load:
+	QVITC_SERVE_REQUESTS=10000 go test -count=1 -v -run TestLoad ./serve
+
+# the page of qvitc serve in a headless Chromium
+browser:
+	serve/browser/run.sh

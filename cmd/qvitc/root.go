@@ -54,6 +54,7 @@ the original (Q-ViT), packed export that runs in unmodified ONNX Runtime.
 		a.runCmd,
 		a.diffCmd,
 		a.benchCmd,
+		a.serveCmd,
 		a.verifyCmd,
 		a.entropyCmd,
 		a.experimentCmd,

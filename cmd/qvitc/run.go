@@ -53,7 +53,7 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 	if o.top < 0 {
 		return failf(exitUsage, "", "--top %d: want 0 or more", o.top)
 	}
-	names, err := o.names()
+	names, err := readLabels(o.labels)
 	if err != nil {
 		return err
 	}
@@ -261,11 +261,12 @@ func (a *app) printTop(g *ir.Graph, out map[string]*ir.Tensor, names []string, t
 	return nil
 }
 
-func (o *runFlags) names() ([]string, error) {
-	if o.labels == "" {
+// readLabels reads a file with one class name a line; none for no file.
+func readLabels(path string) ([]string, error) {
+	if path == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(o.labels)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fail(exitIO, err)
 	}

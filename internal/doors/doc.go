@@ -27,6 +27,7 @@ var Allowed = map[string][]string{
 	"ortops":          {"ir", "ops", "runtime"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
+	"serve":           {"ir", "runtime", "dataset"},
 	"bench":           {},
 	"bench/gemm":      {"bench", "internal/kernel"},
 	"cmd/qvitc":       {"*"},
