@@ -14,6 +14,7 @@ var Allowed = map[string][]string{
 	"ir":              {},
 	"ops":             {"ir"},
 	"internal/kernel": {},
+	"blas":            {"internal/kernel"},
 	"onnxio":          {"ir", "ops", "onnxio/onnxpb"},
 	"onnxio/onnxpb":   {},
 	"passes":          {"ir", "ops"},
