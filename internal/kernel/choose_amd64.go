@@ -39,6 +39,9 @@ var avx2 = set{
 // sets lists the implementations that this machine can run, best first.
 func sets() []*set {
 	s := []*set{&portable}
+	if cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VNNI {
+		avx512.fixed = weightsLookup
+	}
 	if !cpu.X86.HasAVX512VNNI {
 		avx512.igemm, avx512.form, avx512.gemm16 = igemmAVX2, lowBitAVX2, gemm16AVX2
 	}

@@ -47,8 +47,10 @@ type set struct {
 	maxAbs     func(x, factor []float32) float32
 	quantize16 func(dst []int16, x, factor []float32, inv float32)
 
-	// form is the layout and product of low-bit operands of these widths.
+	// form is the layout and product of low-bit operands of these widths; fixed, where
+	// not nil, that of weights of k inputs.
 	form              func(bits, abits int) form
+	fixed             func(bits, abits, k int) form
 	dequant           func(t tileArgs, dst []float32, ldd int)
 	dequantAdd        func(t tileArgs, dst []float32, ldd int, res []float32, ldr int)
 	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g Grid, col int)

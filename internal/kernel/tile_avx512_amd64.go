@@ -24,6 +24,21 @@ func unpack3AVX512(dst *uint8, src *uint8, groups int)
 //go:noescape
 func unpack4AVX512(dst *uint8, src *uint8, groups int)
 
+// unpackLookupAVX512 unpacks four vectors of indices from each three; quads is positive.
+//
+//go:noescape
+func unpackLookupAVX512(dst *uint8, src *uint8, quads int)
+
+// packLookupAVX512 writes 64 times a[g] + 4·a[plane+g] + 16·a[2·plane+g] for blocks of 64 g; ldd is in bytes, masks says which codes of the three planes of each block there are; blocks and rows are positive.
+//
+//go:noescape
+func packLookupAVX512(dst *uint16, ldd int, a *uint8, lda int, plane int, masks *uint64, blocks int, rows int)
+
+// lookupTileAVX512 looks up rows of table offsets by a panel of indices and subtracts bias; ldo and ldt are in bytes, groups and rows are positive.
+//
+//go:noescape
+func lookupTileAVX512(offsets *uint16, ldo int, panel *uint8, groups int, table *uint8, bias int32, dst *int32, ldt int, rows int)
+
 // peakAVX512 does 24 byte dot products per step on registers; for benchmarks.
 //
 //go:noescape

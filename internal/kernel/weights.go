@@ -34,7 +34,7 @@ func newWeights(s *set, bits, abits, n, k int, codes []int8) *Weights {
 		panic(fmt.Sprintf("kernel: no weights of %d bits", bits))
 	}
 	need("codes", len(codes), n*k)
-	w := &Weights{form: s.form(bits, abits), bits: bits, n: n, k: k, sums: make([]int32, n)}
+	w := &Weights{form: s.weights(bits, abits, k), bits: bits, n: n, k: k, sums: make([]int32, n)}
 	for j := range n {
 		var ok bool
 		if w.sums[j], ok = sumCodes(codes[j*k:][:k], bits); !ok {
@@ -53,6 +53,14 @@ func newWeights(s *set, bits, abits, n, k int, codes []int8) *Weights {
 // WeightBytes is the memory that NewWeights of these arguments takes.
 func WeightBytes(bits, abits, n, k int) int {
 	return (n+PanelWidth-1)/PanelWidth*active.form(bits, abits).storedBytes(bits, k) + 4*n
+}
+
+// weights is the form of weights, where the set has another than for operands.
+func (s *set) weights(bits, abits, k int) form {
+	if s.fixed != nil {
+		return s.fixed(bits, abits, k)
+	}
+	return s.form(bits, abits)
 }
 
 // Outputs is the number of rows of codes, n.

@@ -25,6 +25,7 @@ func tilePart(m machine) {
 	}
 	unpack(m)
 	if m.wide() {
+		lookup(m)
 		peak(m)
 	}
 }
