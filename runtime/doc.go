@@ -24,8 +24,15 @@
 // A State is single-threaded and gives the same bits for the same inputs;
 // threads work on States of their own, on shards of a batch (Parallel).
 // Quantisers (ai.qvitc FakeQuant) round in Forward and pass gradients straight
-// through in Backward; packed operators (QLinearW4A4, QMatMulA4B4, ...) run on
-// integer codes. Session is the simple door for inference on any batch.
+// through in Backward.
+//
+// Packed operators (QLinearW4A4, QMatMulA4B4, ...) run on integer codes, and for
+// inference chains of them become fused steps that hand codes on: a LayerNorm
+// writes the codes of the linear layer behind it, a product ends with its bias,
+// residual or GELU while its sums are in the cache, attention is one step per
+// block (fuse.go). The answers are those of the single operators, bit for bit.
+// Session is the simple door for inference: any batch, many goroutines, one image
+// shared by several threads.
 //
 // For y = 3·x + 1, x = [1 2], package example prints y = [4 7] and, for the loss
 // y₀ + y₁, the gradient dLoss/d(3) = 3.
