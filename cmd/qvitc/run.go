@@ -29,17 +29,26 @@ type runFlags struct {
 func (a *app) runCmd() *cobra.Command {
 	o := &runFlags{}
 	c := &cobra.Command{
-		Use:   "run MODEL.onnx --input FILE",
+		Use:   "run MODEL.onnx FILE...",
 		Short: "Run a model on an image or a tensor",
 		Long: `run executes a float or packed model on an image, or on tensors from .npy, .npz
 (arrays named like the inputs) or ONNX TensorProto .pb files, and prints the best
-classes of each row. --json prints every output in full.`,
-		Example: "  qvitc run deit.w4a4.onnx --input cat.png\n  qvitc run deit.onnx --input input_0.pb --json",
-		Args:    oneModel,
-		RunE:    func(c *cobra.Command, args []string) error { return a.runModel(c.Context(), args[0], o) },
+classes of each row, by name with --labels. For several inputs name each:
+NAME=FILE. --json prints every output in full.`,
+		Example: "  qvitc run deit.w4a4.onnx cat.png --labels names.txt\n  qvitc run deit.onnx input_0.pb --json",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return oneModel(c, args)
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			o.inputs = append(o.inputs, args[1:]...)
+			return a.runModel(c.Context(), args[0], o)
+		},
 	}
 	f := c.Flags()
-	f.StringArrayVarP(&o.inputs, "input", "i", nil, "image, .npy, .npz or .pb; for several inputs NAME=FILE each")
+	f.StringArrayVarP(&o.inputs, "input", "i", nil, "the same as a FILE after the model")
 	f.IntVar(&o.top, "top", 5, "classes to print for each row")
 	f.StringVar(&o.labels, "labels", "", "file with one class name a line")
 	o.prep.add(c)
@@ -48,7 +57,7 @@ classes of each row. --json prints every output in full.`,
 
 func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 	if len(o.inputs) == 0 {
-		return failf(exitUsage, "--input takes an image, .npy, .npz or .pb", "no input: --input is missing")
+		return failf(exitUsage, "name an image, .npy, .npz or .pb after the model", "no input: what is the model to run on?")
 	}
 	if o.top < 0 {
 		return failf(exitUsage, "", "--top %d: want 0 or more", o.top)
