@@ -159,6 +159,20 @@ func dequantQuantizeAVX2(t tileArgs, dst []uint8, ldd int, g Grid, col int) {
 }
 
 func dequantGeluAVX512(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable) {
+	dequantGeluBy(w, t, dst, ldd, table, true)
+}
+
+func dequantGeluAVX2(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable) {
+	rest, from := t.split()
+	if from > 0 {
+		dequantGeluBy(w, t, dst, ldd, table, false)
+	}
+	if rest.cols > 0 {
+		dequantGelu(w, rest, dst[from:], ldd, table)
+	}
+}
+
+func dequantGeluBy(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable, wide bool) {
 	if !table.fits {
 		dequantGeluArithmetic(w, t, dst, ldd, table)
 		return
@@ -170,7 +184,11 @@ func dequantGeluAVX512(w *Workspace, t tileArgs, dst []uint8, ldd int, table *Ge
 		t.epilogue(&p, i)
 		p.rows = min(block, t.m-i)
 		p.dst, p.ldd = unsafe.Pointer(&dst[i*ldd]), ldd
-		dequantGeluTileAVX512((*byte)(unsafe.Pointer(&p)))
+		if wide {
+			dequantGeluTileAVX512((*byte)(unsafe.Pointer(&p)))
+		} else {
+			dequantGeluTileAVX2((*byte)(unsafe.Pointer(&p)))
+		}
 		if p.near == 0 {
 			continue
 		}

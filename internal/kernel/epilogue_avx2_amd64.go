@@ -18,3 +18,8 @@ func dequantAddTileAVX2(p *byte)
 //
 //go:noescape
 func dequantQuantizeTileAVX2(p *byte)
+
+// dequantGeluTileAVX2 writes the codes of GELU of the values of a tile; p points to an epilogueArgs; the number of columns is a multiple of 8.
+//
+//go:noescape
+func dequantGeluTileAVX2(p *byte)

@@ -185,88 +185,96 @@ done11:
 	RET
 
 // func dequantGeluTileAVX512(p *byte)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2
 TEXT ·dequantGeluTileAVX512(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	XORQ  CX, CX
+	MOVQ  p+0(FP), CX
+	XORQ  DX, DX
 	KXORW K1, K1, K1
 
 strip15:
-	MOVQ  24(AX), DX
-	SUBQ  CX, DX
+	MOVQ  24(CX), AX
+	SUBQ  DX, AX
 	JLE   done17
 	MOVQ  $-1, BX
-	CMPQ  DX, $0x10
+	CMPQ  AX, $0x10
 	JGE   full18
-	BZHIQ DX, BX, BX
+	BZHIQ AX, BX, BX
 
 full18:
 	KMOVW        BX, K2
-	MOVQ         64(AX), DX
-	LEAQ         (DX)(CX*1), DX
-	MOVQ         32(AX), BX
-	VMOVUPS.Z    (BX)(CX*4), K2, Z2
-	MOVQ         40(AX), BX
-	VMOVUPS.Z    (BX)(CX*4), K2, Z3
-	MOVQ         48(AX), BX
-	VMOVUPS.Z    (BX)(CX*4), K2, Z4
-	MOVQ         (AX), BX
-	LEAQ         (BX)(CX*4), BX
-	MOVQ         56(AX), SI
-	MOVQ         16(AX), DI
-	MOVQ         144(AX), R8
-	VMOVUPS      (R8), Z5
-	VMOVUPS      128(R8), Z6
-	VMOVUPS      256(R8), Z7
-	VBROADCASTSS 384(R8), Z8
-	VBROADCASTSS 392(R8), Z9
-	VMOVUPS      64(R8), Z10
-	VMOVUPS      192(R8), Z11
-	VMOVUPS      320(R8), Z12
-	VBROADCASTSS 388(R8), Z13
-	VBROADCASTSS 396(R8), Z14
-	VXORPS       Z0, Z0, Z0
-	VMOVUPS      lastBin<>+0(SB), Z1
+	MOVQ         64(CX), BX
+	LEAQ         (BX)(DX*1), BX
+	MOVQ         32(CX), AX
+	VMOVUPS.Z    (AX)(DX*4), K2, Z0
+	MOVQ         40(CX), AX
+	VMOVUPS.Z    (AX)(DX*4), K2, Z1
+	MOVQ         48(CX), AX
+	VMOVUPS.Z    (AX)(DX*4), K2, Z2
+	MOVQ         (CX), SI
+	LEAQ         (SI)(DX*4), SI
+	MOVQ         56(CX), DI
+	MOVQ         16(CX), R8
+	MOVQ         144(CX), AX
+	VBROADCASTSS 384(AX), Z3
+	VBROADCASTSS 392(AX), Z4
+	VMOVUPS      (AX), Z5
+	VMOVUPS      128(AX), Z6
+	VMOVUPS      256(AX), Z7
+	VBROADCASTSS 388(AX), Z8
+	VBROADCASTSS 396(AX), Z9
+	VMOVUPS      64(AX), Z10
+	VMOVUPS      192(AX), Z11
+	VMOVUPS      320(AX), Z12
 
 down16:
-	VMOVUPS.Z    (BX), K2, Z15
-	VPBROADCASTD (SI), Z16
-	VPSUBD       Z16, Z15, Z15
-	VPSUBD       Z2, Z15, Z15
-	VCVTDQ2PS    Z15, Z15
-	VMULPS       Z3, Z15, Z15
-	VADDPS       Z4, Z15, Z15
-	VMOVAPS      Z15, Z16
-	VFMADD213PS  Z9, Z8, Z16
-	VMOVAPS      Z15, Z17
-	VFMADD213PS  Z14, Z13, Z17
-	VMAXPS       Z17, Z16, Z16
-	VMAXPS       Z0, Z16, Z16
-	VMINPS       Z1, Z16, Z16
-	VCVTTPS2DQ   Z16, Z16
-	VMOVAPS      Z16, Z17
-	VMOVAPS      Z16, Z18
-	VPERMI2PS    Z10, Z5, Z17
-	VPERMI2PS    Z11, Z6, Z18
-	VPERMI2D     Z12, Z7, Z16
-	VCMPPS       $0x12, Z15, Z17, K3
-	VCMPPS       $0x11, Z18, Z15, K3, K4
-	VPSRLD       $0x08, Z16, K3, Z16
-	VPMOVDB      Z16, K2, (DX)
+	VMOVUPS.Z    (SI), K2, Z13
+	VPBROADCASTD (DI), Z14
+	VPSUBD       Z14, Z13, Z13
+	VPSUBD       Z0, Z13, Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z1, Z13, Z13
+	VADDPS       Z2, Z13, Z13
+	VMOVAPS      Z13, Z14
+	VFMADD213PS  Z4, Z3, Z14
+	VMOVAPS      Z13, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VMAXPS       Z15, Z14, Z14
+	VMAXPS       zero<>+0(SB), Z14, Z14
+	VMINPS       lastBin<>+0(SB), Z14, Z14
+	VCVTTPS2DQ   Z14, Z14
+	VMOVAPS      Z14, Z15
+	VMOVAPS      Z14, Z16
+	VPERMI2PS    Z10, Z5, Z15
+	VPERMI2PS    Z11, Z6, Z16
+	VPERMI2D     Z12, Z7, Z14
+	VCMPPS       $0x12, Z13, Z15, K3
+	VCMPPS       $0x11, Z16, Z13, K3, K4
+	VPSRLD       $0x08, Z14, K3, Z14
+	VPMOVDB      Z14, K2, (BX)
 	KORW         K4, K1, K1
-	ADDQ         8(AX), BX
-	ADDQ         72(AX), DX
-	ADDQ         $0x04, SI
-	DECQ         DI
+	ADDQ         8(CX), SI
+	ADDQ         72(CX), BX
+	ADDQ         $0x04, DI
+	DECQ         R8
 	JNZ          down16
-	ADDQ         $0x10, CX
+	ADDQ         $0x10, DX
 	JMP          strip15
 
 done17:
-	KMOVW K1, CX
-	MOVQ  CX, 152(AX)
+	KMOVW K1, AX
+	MOVQ  AX, 152(CX)
 	VZEROUPPER
 	RET
+
+DATA zero<>+0(SB)/8, $0x0000000000000000
+DATA zero<>+8(SB)/8, $0x0000000000000000
+DATA zero<>+16(SB)/8, $0x0000000000000000
+DATA zero<>+24(SB)/8, $0x0000000000000000
+DATA zero<>+32(SB)/8, $0x0000000000000000
+DATA zero<>+40(SB)/8, $0x0000000000000000
+DATA zero<>+48(SB)/8, $0x0000000000000000
+DATA zero<>+56(SB)/8, $0x0000000000000000
+GLOBL zero<>(SB), RODATA|NOPTR, $64
 
 DATA lastBin<>+0(SB)/8, $0x41f8000041f80000
 DATA lastBin<>+8(SB)/8, $0x41f8000041f80000

@@ -75,33 +75,30 @@ func epiloguePart(m machine) {
 		VCVTPS2DQ(q, q)
 		e.storeBytes(q, e.dst)
 	})
-	if m.wide() {
-		geluTable(m)
-	}
+	geluTable(m)
 }
 
-// geluTable emits GELU and a quantiser as a table, see kernel's GeluTable.
+// geluTable emits GELU and a quantiser as a table, see kernel's GeluTable. The wide
+// machine keeps the table in registers, the other in memory.
 func geluTable(m machine) {
-	var low, high, codes [2]reg.VecVirtual
-	var slope, start [2]reg.VecVirtual
-	zero, last := m.vec(), m.vec()
+	var low, high, codes, slope, start [2]reg.VecVirtual
+	bins := GP64()
 	epilogue(m, "dequantGelu", "writes the codes of GELU of the values", func(e *strip) {
-		bins := GP64()
 		MOVQ(e.arg(epiBins), bins)
 		for i := range 2 {
+			slope[i], start[i] = m.vec(), m.vec()
+			VBROADCASTSS(Mem{Base: bins, Disp: binsSlope + 4*i}, slope[i])
+			VBROADCASTSS(Mem{Base: bins, Disp: binsStart + 4*i}, start[i])
 			for _, t := range []struct {
 				v  *reg.VecVirtual
 				at int
 			}{{&low[i], binsLow}, {&high[i], binsHigh}, {&codes[i], binsCodes}} {
-				*t.v = m.vec()
-				VMOVUPS(Mem{Base: bins, Disp: t.at + i*m.bytes()}, *t.v)
+				if m.wide() {
+					*t.v = m.vec()
+					VMOVUPS(Mem{Base: bins, Disp: t.at + i*m.bytes()}, *t.v)
+				}
 			}
-			slope[i], start[i] = m.vec(), m.vec()
-			VBROADCASTSS(Mem{Base: bins, Disp: binsSlope + 4*i}, slope[i])
-			VBROADCASTSS(Mem{Base: bins, Disp: binsStart + 4*i}, start[i])
 		}
-		VXORPS(zero, zero, zero)
-		VMOVUPS(f32("lastBin", 31), last)
 	}, func(e *strip, v reg.VecVirtual) {
 		a, b := m.vec(), m.vec()
 		VMOVAPS(v, a)
@@ -109,9 +106,13 @@ func geluTable(m machine) {
 		VMOVAPS(v, b)
 		VFMADD213PS(start[1], slope[1], b)
 		VMAXPS(b, a, a)
-		VMAXPS(zero, a, a)
-		VMINPS(last, a, a)
+		VMAXPS(f32("zero", 0), a, a)
+		VMINPS(f32("lastBin", 31), a, a)
 		VCVTTPS2DQ(a, a)
+		if !m.wide() {
+			e.lookedUp(v, a, bins)
+			return
+		}
 		lo, hi, c := m.vec(), m.vec(), a
 		VMOVAPS(a, lo)
 		VMOVAPS(a, hi)
@@ -126,6 +127,36 @@ func geluTable(m machine) {
 		// Columns beyond the tile hold 0, which may lie inside a step: no harm.
 		KORW(near, e.near, e.near)
 	})
+}
+
+// lookedUp finishes geluTable from the bins of v on the 8-lane machine: bits 3 and 4
+// of a bin choose among four vectors of the table.
+func (e *strip) lookedUp(v, bin reg.VecVirtual, bins reg.GPVirtual) {
+	bit3, bit4 := e.vec(), e.vec()
+	VPSLLD(Imm(28), bin, bit3)
+	VPSLLD(Imm(27), bin, bit4)
+	entry := func(at int) reg.VecVirtual {
+		var d [2]reg.VecVirtual
+		for i := range d {
+			t := e.vec()
+			d[i] = e.vec()
+			VPERMPS(Mem{Base: bins, Disp: at + 64*i}, bin, d[i])
+			VPERMPS(Mem{Base: bins, Disp: at + 64*i + 32}, bin, t)
+			VBLENDVPS(bit3, t, d[i], d[i])
+		}
+		VBLENDVPS(bit4, d[1], d[0], d[0])
+		return d[0]
+	}
+	above := entry(binsLow)
+	VCMPPS(Imm(cmpLE), v, above, above)
+	near := entry(binsHigh)
+	VCMPPS(Imm(cmpLT), near, v, near)
+	VANDPS(above, near, near)
+	VORPS(near, e.near, e.near)
+	codes := entry(binsCodes)
+	VPAND(c32("eight", 8), above, above)
+	VPSRLVD(above, codes, codes)
+	e.storeBytes(codes, e.dst)
 }
 
 // strip is one vector of columns of an epilogue, on its way down the rows.
@@ -195,8 +226,12 @@ func epilogue(m machine, name, doc string, setup func(*strip), finish func(*stri
 	e := &strip{machine: m, p: integer("p"), col: GP64(), dst: GP64(), res: GP64()}
 	XORQ(e.col, e.col)
 	if name == "dequantGelu" {
-		e.near = K()
-		KXORW(e.near, e.near, e.near)
+		if m.wide() {
+			e.near = K()
+			KXORW(e.near, e.near, e.near)
+		} else {
+			e.near = m.zero()
+		}
 	}
 	cols, rows, down, done := GP64(), label("strip"), label("down"), label("done")
 	Label(rows)
@@ -259,7 +294,11 @@ func epilogue(m machine, name, doc string, setup func(*strip), finish func(*stri
 	Label(done)
 	if e.near != nil {
 		near := GP64()
-		KMOVW(e.near, near.As32())
+		if m.wide() {
+			KMOVW(e.near, near.As32())
+		} else {
+			VMOVMSKPS(e.near, near.As32())
+		}
 		MOVQ(near, e.arg(epiNear))
 	}
 	end()
