@@ -14,9 +14,9 @@ import "slices"
 type fuser struct {
 	c       *compiler
 	p       *Program
-	made    map[int]step   // root -> the step that writes it
-	readers map[int][]step // root -> the steps that read it
-	pinned  map[int]bool   // roots that outlive the steps
+	made    []step   // by root: the step that writes it
+	readers [][]step // by root: the steps that read it
+	pinned  []bool   // by root: it outlives the steps
 }
 
 func (c *compiler) fuse() {
@@ -34,7 +34,16 @@ func (c *compiler) fuse() {
 
 // index notes who writes and who reads each root.
 func (f *fuser) index() {
-	f.made, f.readers, f.pinned = map[int]step{}, map[int][]step{}, map[int]bool{}
+	n := len(f.p.values)
+	f.made, f.pinned = slices.Grow(f.made[:0], n)[:n], slices.Grow(f.pinned[:0], n)[:n]
+	clear(f.made)
+	clear(f.pinned)
+	for i := range f.readers {
+		f.readers[i] = f.readers[i][:0]
+	}
+	for len(f.readers) < n {
+		f.readers = append(f.readers, nil)
+	}
 	for _, id := range f.c.pinned {
 		f.pinned[f.root(id)] = true
 	}

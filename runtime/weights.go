@@ -1,10 +1,8 @@
 package runtime
 
 import (
-	order "encoding/binary"
 	"fmt"
 	"sync"
-	"unsafe"
 
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
@@ -57,6 +55,11 @@ func (p *packedWeight) panels() int { return (p.n + kernel.PanelWidth - 1) / ker
 // pack makes w. All of its 2^bits codes are valid, so nothing can fail here.
 func (p *packedWeight) pack() {
 	p.once.Do(func() {
+		if p.bits == 2 || p.bits == 4 {
+			if p.w = kernel.NewWeightsOf(p.bits, p.abits, p.n, p.k, ir.Data[uint8](p.t)); p.w != nil {
+				return
+			}
+		}
 		q, err := unpack(p.t, p.bits, p.n, p.k)
 		if err != nil {
 			panic("runtime: " + err.Error())
@@ -135,10 +138,6 @@ func unpack(t *ir.Tensor, w, n, k int) ([]int8, error) {
 	row, per, bytes := packedRow(w, k)
 	data := ir.Data[uint8](t)
 	out := make([]int8, n*k)
-	if w == 4 && k%8 == 0 {
-		unpack4(out, data)
-		return out, nil
-	}
 	half, mask := int8(1)<<(w-1), uint32(1)<<w-1
 	for i := range n {
 		src, dst := data[i*row:][:row], out[i*k:][:k]
@@ -157,17 +156,4 @@ func unpack(t *ir.Tensor, w, n, k int) ([]int8, error) {
 		}
 	}
 	return out, nil
-}
-
-// unpack4 is unpack of 4-bit codes whose rows are whole bytes, eight codes at a
-// time: the nibbles of four bytes are spread over eight, then lowered by 8.
-func unpack4(out []int8, data []uint8) {
-	dst := unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(out))), len(out))
-	for i := 0; i+8 <= len(dst); i += 8 {
-		x := uint64(order.LittleEndian.Uint32(data[i/2:]))
-		x = (x | x<<16) & 0x0000ffff0000ffff
-		x = (x | x<<8) & 0x00ff00ff00ff00ff
-		x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f
-		order.LittleEndian.PutUint64(dst[i:], (x+0x7878787878787878)^0x8080808080808080)
-	}
 }

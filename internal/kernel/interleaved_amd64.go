@@ -35,6 +35,87 @@ func (f interleaved) store(dst []uint8, bits int, codes []int8, rows, k int) {
 	}
 }
 
+// storeBytes is store for raised codes of 4 or 2 bits as files have them (see
+// NewWeightsOf): rows of row bytes, lowest bits first. It moves whole groups of four
+// inputs, for panels of 64 lanes; false where it has no such form.
+func (f interleaved) storeBytes(dst []uint8, bits int, src []uint8, row, rows, k int) bool {
+	if f.lanes != 64 || k%4 != 0 || bits != 4 && bits != 2 {
+		return false
+	}
+	g := 0
+	if bits == 4 && rows == PanelWidth {
+		g = store16(dst, src, row, k)
+	}
+	none := uint32(0x08080808) // the raised code 0, for outputs that are not there
+	if bits == 2 {
+		none = 0x02020202
+	}
+	per := 8 / bits
+	for ; g < k/4; g++ {
+		d := dst[32*bits*g:][:32*bits]
+		for v := 0; v < 4; v += per {
+			for c := range 16 {
+				var word uint32
+				for t := range per {
+					u := none
+					if j := 16*(v+t) + c; j < rows && bits == 4 {
+						u = fourNibbles(src[j*row+2*g:])
+					} else if j < rows {
+						u = fourPairs(src[j*row+g])
+					}
+					word |= u << (bits * t)
+				}
+				binary.LittleEndian.PutUint32(d[16*v/per*4+4*c:], word)
+			}
+		}
+	}
+	return true
+}
+
+// store16 is storeBytes of 4-bit codes for a full panel, sixteen inputs of two
+// outputs at a time; it gives the number of groups done.
+func store16(dst, src []uint8, row, k int) int {
+	const nibbles = 0x0f0f0f0f0f0f0f0f
+	for p := 0; p+16 <= k; p += 16 {
+		d := dst[32*p:][:4*128]
+		for v := range 2 {
+			for c := range 16 {
+				x := binary.LittleEndian.Uint64(src[(32*v+c)*row+p/2:])
+				y := binary.LittleEndian.Uint64(src[(32*v+c+16)*row+p/2:])
+				even := x&nibbles | y<<4&^nibbles
+				odd := x>>4&nibbles | y&^nibbles
+				at := 64*v + 4*c
+				for range 2 {
+					w := apart(even) | apart(odd)<<8
+					binary.LittleEndian.PutUint32(d[at:], uint32(w))
+					binary.LittleEndian.PutUint32(d[at+128:], uint32(w>>32))
+					even, odd, at = even>>32, odd>>32, at+256
+				}
+			}
+		}
+	}
+	return k / 16 * 4
+}
+
+// apart puts a zero byte behind each of the four low bytes.
+func apart(x uint64) uint64 {
+	x &= 0xffffffff
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	return (x | x<<8) & 0x00ff00ff00ff00ff
+}
+
+// fourNibbles and fourPairs give four codes a byte each.
+func fourNibbles(b []uint8) uint32 {
+	x := uint32(b[0]) | uint32(b[1])<<16
+	return (x | x<<4) & 0x0f0f0f0f
+}
+
+func fourPairs(b uint8) uint32 {
+	x := uint32(b)
+	x = (x | x<<12) & 0x000f000f
+	return (x | x<<6) & 0x03030303
+}
+
 // pack256 stores 256 signed codes of a panel, raised by 2^(bits-1), as they are
 // unpacked by whole vectors of v = lanes or, below 64 lanes, 32 bytes: bits 0..b-1 of
 // byte i of a vector of stored codes belong to vector 0, the next b bits to vector

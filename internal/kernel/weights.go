@@ -50,6 +50,55 @@ func newWeights(s *set, bits, abits, n, k int, codes []int8) *Weights {
 	return w
 }
 
+// byteForm is a form that can store codes as files have them.
+type byteForm interface {
+	storeBytes(dst []uint8, bits int, src []uint8, row, rows, k int) bool
+}
+
+// NewWeightsOf is NewWeights of codes of 2 or 4 bits as files have them: raised by
+// 2^(bits-1), lowest bits first, each row in whole bytes. It gives nil where the active
+// set has no direct way, which is faster, from there.
+func NewWeightsOf(bits, abits, n, k int, stored []uint8) *Weights {
+	w := &Weights{form: active.form(bits, abits), bits: bits, n: n, k: k, sums: make([]int32, n)}
+	f, ok := w.form.(byteForm)
+	if !ok || bits != 2 && bits != 4 {
+		return nil
+	}
+	row := (k*bits + 7) / 8
+	need("stored", len(stored), n*row)
+	w.stride = w.form.storedBytes(bits, k)
+	w.data = alignedBytes(nil, w.Panels()*w.stride)
+	for j := range w.Panels() {
+		rows := min(PanelWidth, n-j*PanelWidth)
+		if !f.storeBytes(w.data[j*w.stride:][:w.stride], bits, stored[j*PanelWidth*row:][:rows*row], row, rows, k) {
+			return nil
+		}
+	}
+	for j := range w.sums {
+		w.sums[j] = sumRaised(stored[j*row:][:row], bits) - int32(k)<<(bits-1)
+	}
+	return w
+}
+
+// sumRaised adds up codes of 4 or 2 bits that fill whole bytes.
+func sumRaised(b []uint8, bits int) (sum int32) {
+	const nibbles, pairs, every = 0x0f0f0f0f0f0f0f0f, 0x3333333333333333, 0x0101010101010101
+	add := func(x uint64) {
+		if bits == 2 {
+			x = x&pairs + x>>2&pairs // at most 6 in four bits
+		}
+		x = x&nibbles + x>>4&nibbles // at most 30 in a byte
+		sum += int32(x * every >> 56)
+	}
+	for ; len(b) >= 8; b = b[8:] {
+		add(binary.LittleEndian.Uint64(b))
+	}
+	for _, v := range b {
+		add(uint64(v))
+	}
+	return sum
+}
+
 // WeightBytes is the memory that NewWeights of these arguments takes.
 func WeightBytes(bits, abits, n, k int) int {
 	return (n+PanelWidth-1)/PanelWidth*active.form(bits, abits).storedBytes(bits, k) + 4*n
