@@ -35,10 +35,11 @@ type Plan struct {
 	// signed one, as LSQ+; "none" none, as LSQ.
 	ZeroPoints string `json:"zero_points,omitempty"`
 
-	// Overrides apply in order, Exclude last. Both name layers by a glob on
-	// their names (blocks.*.mlp.fc1, or blocks.3 for all below), by role
+	// Overrides apply in order, then Only, Exclude last. All name layers by a
+	// glob on their names (blocks.*.mlp.fc1, or blocks.3 for all below), by role
 	// (role:proj) or by operator (op:Conv).
 	Overrides []Override `json:"overrides,omitempty"`
+	Only      []string   `json:"only,omitempty"`    // every other layer is left in float
 	Exclude   []string   `json:"exclude,omitempty"` // left in float
 }
 
@@ -110,18 +111,31 @@ func (p Plan) Resolve(g *ir.Graph) ([]Layer, error) {
 			return nil, err
 		}
 	}
+	named := map[*ir.Node]bool{}
+	for _, glob := range p.Only {
+		if err := eachMatch(layers, glob, func(l *Layer) { named[l.Node] = true }); err != nil {
+			return nil, err
+		}
+	}
+	for i := range layers {
+		if len(p.Only) > 0 && !named[layers[i].Node] {
+			layers[i].leave()
+		}
+	}
 	for _, glob := range p.Exclude {
-		err := eachMatch(layers, glob, func(l *Layer) {
-			l.Acts = 32
-			if l.Weights != 0 {
-				l.Weights = 32
-			}
-		})
-		if err != nil {
+		if err := eachMatch(layers, glob, (*Layer).leave); err != nil {
 			return nil, err
 		}
 	}
 	return layers, nil
+}
+
+// leave leaves the layer in float.
+func (l *Layer) leave() {
+	l.Acts = 32
+	if l.Weights != 0 {
+		l.Weights = 32
+	}
 }
 
 func (p Plan) validate() error {

@@ -27,6 +27,27 @@ func goldenIn(t testing.TB, file string) *ir.Graph {
 	return nil
 }
 
+// Only leaves the layers that it does not name in float; Exclude comes after it.
+func TestOnly(t *testing.T) {
+	g := goldenIn(t, "insert-irm/off-must-not-fire")
+	p := DefaultPlan(3, 2)
+	p.Only = []string{"role:qkv", "blocks.0.attn.scores"}
+	p.Exclude = []string{"role:qkv"}
+	layers, err := p.Resolve(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		if quantised := !l.Float(); quantised != (l.Name == "blocks.0.attn.scores") {
+			t.Errorf("%s: w%d a%d", l.Name, l.Weights, l.Acts)
+		}
+	}
+	p.Only = []string{"role:head"}
+	if _, err := p.Resolve(g); err == nil || !strings.Contains(err.Error(), "matches no layer") {
+		t.Error(err)
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	g := goldenIn(t, "insert-irm/off-must-not-fire")
 	p := DefaultPlan(3, 2)

@@ -23,6 +23,7 @@ type compressFlags struct {
 	out     string
 	teacher string
 	exclude []string
+	only    []string
 	irm     string
 	maxDrop float64
 
@@ -71,6 +72,7 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	f.StringVarP(&o.out, "output", "o", "", "output file (default MODEL.BITS.onnx)")
 	f.StringVar(&o.teacher, "teacher", "", "another float model to distil from (default: the model itself)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "keep these layers float: globs on names, role:fc2, op:Conv (repeatable)")
+	f.StringSliceVar(&o.only, "only", nil, "quantise these layers alone: the same names, separated by commas or repeated")
 	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm, static or off")
 	f.StringVar(&o.mode, "mode", "qvit", "what --irm, --dgd, --calib, --zero-points and --grad-scale are unless given: "+modeNames())
 	f.StringVar(&o.zeroPoints, "zero-points", "skewed", "inputs of linear layers with a zero point: skewed (behind GELU, and the image), all or none")
@@ -187,7 +189,7 @@ func (o *compressFlags) check() error {
 func (o *compressFlags) plan(b bitPlan) passes.Plan {
 	p := passes.DefaultPlan(b.weights, b.acts)
 	p.IRM, p.ZeroPoints = o.irm, o.zeroPoints
-	p.Exclude = o.exclude
+	p.Only, p.Exclude = o.only, o.exclude
 	return p
 }
 

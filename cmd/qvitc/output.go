@@ -115,6 +115,9 @@ func (j *job) recipe() map[string]string {
 		r["data"] = "synthetic"
 	}
 	j.o.passes.recipe(r)
+	if len(j.o.only) > 0 {
+		r["only"] = strings.Join(j.o.only, " ")
+	}
 	if len(j.o.exclude) > 0 {
 		r["exclude"] = strings.Join(j.o.exclude, " ")
 	}
