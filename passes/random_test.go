@@ -12,7 +12,7 @@ import (
 )
 
 // exact are the passes that move data and compute nothing anew.
-var exact = map[string]bool{"fold-constants": true, "drop-identity": true, "drop-dead": true, "merge-transposes": true, "recognise": true}
+var exact = map[string]bool{"drop-masks": true, "fold-constants": true, "drop-identity": true, "drop-dead": true, "merge-transposes": true, "recognise": true}
 
 var graphs = flag.Int("graphs", 40, "random graphs for each pass")
 
@@ -131,10 +131,23 @@ func (m *graphMaker) either(op string, a, b *ir.Value) *ir.Value {
 	return m.add(op, nil, a, b)
 }
 
+// masked adds a mask to x, one that masks nothing more often than not, and
+// guards a Softmax against rows that are masked as a whole.
+func (m *graphMaker) masked(x *ir.Value) *ir.Value {
+	seen := []bool{true, true, true, true}
+	if m.r.IntN(3) == 0 {
+		seen[m.r.IntN(4)] = false
+	}
+	mask := m.add("Where", nil, m.g.AddConst("m", ir.Of(seen, 4, 1)), m.scalar(0), m.scalar(-50))
+	y := m.either("Add", m.add("Tanh", nil, m.add("MatMul", nil, x, m.floats(6, 6))), mask)
+	p := m.add("Softmax", ir.Attrs{"axis": int64(-1)}, y)
+	return m.add("Where", nil, m.add("IsNaN", nil, p), m.scalar(0), p)
+}
+
 func (m *graphMaker) step() {
 	x := m.any()
 	var y *ir.Value
-	switch m.r.IntN(15) {
+	switch m.r.IntN(16) {
 	case 0:
 		y = m.either([]string{"Add", "Mul"}[m.r.IntN(2)], x, m.any())
 		y = m.add("Tanh", nil, y) // keeps the values small
@@ -170,6 +183,8 @@ func (m *graphMaker) step() {
 		y = m.quantised(x)
 	case 13:
 		y = m.attention(x)
+	case 14:
+		y = m.masked(x)
 	default:
 		y = m.add("Expand", nil, x, m.ints(1, 4, 1))
 	}

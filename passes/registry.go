@@ -10,7 +10,7 @@ import (
 
 // Clean brings the graph of any exporter into one form and names its parts.
 var Clean = []Pass{
-	ToFloat32, FoldConstants, DropIdentity, DropDead, ExpandEinsum, FuseLayerNorm, FuseGelu, CanonicalLinear,
+	ToFloat32, FoldConstants, DropIdentity, DropMasks, DropDead, ExpandEinsum, FuseLayerNorm, FuseGelu, CanonicalLinear,
 	MergeLayout, CanonicalAttention, Recognise,
 }
 
@@ -37,6 +37,8 @@ var Order = []Constraint{
 	{"drop-identity", "fuse-layernorm", "an Identity between the parts hides the pattern"},
 	{"drop-identity", "fuse-gelu", "an Identity or Cast between the parts hides the pattern"},
 	{"drop-identity", "canonical-linear", "an Identity between a weight and its reader hides the weight"},
+	{"fold-constants", "drop-masks", "a mask is a constant before it is expanded to the batch"},
+	{"drop-masks", "canonical-attention", "a mask that masks nothing hides the scores from their Softmax"},
 	{"expand-einsum", "canonical-linear", "a dense Einsum becomes a linear layer only as MatMul"},
 	{"expand-einsum", "canonical-attention", "attention is found around MatMul products"},
 	{"canonical-linear", "canonical-attention", "the walk back from q, k and v ends at a linear layer"},
