@@ -63,8 +63,10 @@ for part in ${*:-latency train gemm}; do
     train deit-tiny w4a4
     train deit-tiny float ;;
   gemm)
-    echo; echo "## float32 products of DeiT training, one thread"
-    if has "$ort" numpy; then go run ./bench/gemm --python "$ort"; else go run ./bench/gemm; fi ;;
+    for t in 1 2; do
+      echo; echo "## float32 products of DeiT training, $t thread(s)"
+      if has "$ort" numpy; then go run ./bench/gemm --threads $t --python "$ort"; else go run ./bench/gemm --threads $t; fi
+    done ;;
   *) echo "bench/run.sh: no part is called $part" >&2; exit 2 ;;
   esac
 done

@@ -45,7 +45,7 @@ var (
 )
 
 func newBatcher(m Model, classes int, o Options, mt *metrics) (*batcher, error) {
-	session, err := runtime.NewSession(m.Graph, runtime.Options{Threads: 1})
+	session, err := runtime.NewSession(m.Graph, runtime.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +56,8 @@ func newBatcher(m Model, classes int, o Options, mt *metrics) (*batcher, error) 
 	if _, err := b.forward(make([]float32, m.Shape.C*m.Shape.H*m.Shape.W), 1); err != nil { // plans are made now, not for the first client
 		return nil, err
 	}
-	for range o.Threads {
-		b.done.Add(1)
-		go b.work()
-	}
+	b.done.Add(1)
+	go b.work()
 	return b, nil
 }
 
@@ -110,7 +108,7 @@ func (b *batcher) run(ctx context.Context, x []float32) result {
 	}
 }
 
-// work is one worker: it takes what waits and runs it.
+// work takes what waits and runs it, until the end.
 func (b *batcher) work() {
 	defer b.done.Done()
 	var got []*item

@@ -7,8 +7,8 @@
 //	$ curl --data-binary @cat.jpg localhost:8080/v1/classify
 //	{"top":[{"class":281,"name":"tabby","p":0.71,"logit":8.2}, ...],"batch":1,"run_ms":9.1,"total_ms":14.0}
 //
-// Requests wait in a bounded queue. Workers, one a core, take what is waiting,
-// up to a power of two of images, and run it as one batch: nobody waits for a
+// Requests wait in a bounded queue. A worker takes what is waiting, up to a power
+// of two of images, and runs it as one batch on all cores: nobody waits for a
 // batch to fill, and batches grow when the machine is busy. A request that finds
 // the queue full is refused at once, one that waits past its deadline is given
 // up, and what a client can make the server hold is bounded: bytes of a body,

@@ -31,7 +31,7 @@ type Options struct {
 	Labels  []string // class names
 	Kernels string   // name of the kernel set, as shown
 
-	Threads   int           // batches at once; 1
+	Threads   int           // cores of a batch, and pictures decoded at once; 1
 	MaxBatch  int           // images of a batch, cut to a power of two; 8
 	Queue     int           // requests in the server at once, more are refused; 128
 	Deadline  time.Duration // of one request from its header to its answer; 10 s

@@ -1,8 +1,8 @@
-// Command gemm measures our float32 matrix product at the shapes of DeiT
-// training, in the three layouts of a training step, beside numpy's OpenBLAS
+// Command gemm measures our float32 matrix product (package blas) at the shapes of
+// DeiT training, in the three layouts of a training step, beside numpy's OpenBLAS
 // where --python names an interpreter that has numpy:
 //
-//	go run ./bench/gemm --python python3
+//	go run ./bench/gemm --python python3 --threads 2
 package main
 
 import (
@@ -17,7 +17,9 @@ import (
 	"strings"
 
 	"github.com/qvitc/qvitc/bench"
+	"github.com/qvitc/qvitc/blas"
 	"github.com/qvitc/qvitc/internal/kernel"
+	gonum "gonum.org/v1/gonum/blas"
 )
 
 func main() {
@@ -30,34 +32,35 @@ func main() {
 // layouts are the products of a training step: which operand is transposed.
 var layouts = []struct {
 	name   string
-	ta, tb bool
-}{{"forward", false, false}, {"dgrad", false, true}, {"wgrad", true, false}}
+	ta, tb gonum.Transpose
+}{{"forward", gonum.NoTrans, gonum.NoTrans}, {"dgrad", gonum.NoTrans, gonum.Trans}, {"wgrad", gonum.Trans, gonum.NoTrans}}
 
 func run(args []string, w io.Writer) error {
 	f := flag.NewFlagSet("gemm", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	shapes := f.String("shapes", "197x384x1152,197x384x384,197x384x1536,197x1536x384,1576x384x1536,197x192x768", "MxKxN, separated by commas")
+	threads := f.Int("threads", 1, "cores of a product")
 	rounds := f.Int("rounds", 10, "turns of ten products")
 	python := f.String("python", "", "Python interpreter with numpy; none: ours alone")
 	core := f.String("coretype", "", "OPENBLAS_CORETYPE for the other (default SkylakeX where we use AVX-512)")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if *rounds < 1 || f.NArg() > 0 {
-		return errors.New("want --rounds of at least 1 and no arguments")
+	if *rounds < 1 || *threads < 1 || f.NArg() > 0 {
+		return errors.New("want --rounds and --threads of at least 1 and no arguments")
 	}
 	if *core == "" && kernel.Name() == "avx512" {
 		*core = "SkylakeX"
 	}
-	goruntime.GOMAXPROCS(1)
-	fmt.Fprintf(w, "%s; kernels %s, one thread; GFLOP/s best (median)\n", bench.Machine(), kernel.Name())
+	goruntime.GOMAXPROCS(*threads)
+	fmt.Fprintf(w, "%s; kernels %s, %d threads; GFLOP/s best (median)\n", bench.Machine(), kernel.Name(), *threads)
 	for i, s := range strings.Split(*shapes, ",") {
 		var m, k, n int
 		if _, err := fmt.Sscanf(s, "%dx%dx%d", &m, &k, &n); err != nil || min(m, k, n) < 1 || max(m, k, n) > 1<<15 {
 			return fmt.Errorf("shape %q: want MxKxN", s)
 		}
 		for _, l := range layouts {
-			if err := measure(w, m, k, n, l.name, l.ta, l.tb, *rounds, *python, *core, i == 0 && l.name == "forward"); err != nil {
+			if err := measure(w, m, k, n, l.name, l.ta, l.tb, *threads, *rounds, *python, *core, i == 0 && l.name == "forward"); err != nil {
 				return err
 			}
 		}
@@ -66,7 +69,7 @@ func run(args []string, w io.Writer) error {
 }
 
 // measure times one product and prints a line; the first names the other.
-func measure(w io.Writer, m, k, n int, layout string, ta, tb bool, rounds int, python, core string, first bool) error {
+func measure(w io.Writer, m, k, n int, layout string, ta, tb gonum.Transpose, threads, rounds int, python, core string, first bool) error {
 	r := rand.New(rand.NewPCG(0, 0))
 	draw := func(n int) []float32 {
 		x := make([]float32, n)
@@ -77,20 +80,19 @@ func measure(w io.Writer, m, k, n int, layout string, ta, tb bool, rounds int, p
 	}
 	a, b, c := draw(m*k), draw(k*n), make([]float32, m*n)
 	lda, ldb := k, n
-	if ta {
+	if ta == gonum.Trans {
 		lda = m
 	}
-	if tb {
+	if tb == gonum.Trans {
 		ldb = k
 	}
-	var ws kernel.Workspace
 	subjects := []bench.Subject{bench.Func("ours", func() error {
-		ws.Gemm(ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, n)
+		blas.Implementation{}.Sgemm(ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, n)
 		return nil
 	})}
 	ctx := context.Background()
 	if python != "" {
-		peer, err := bench.StartBLAS(ctx, python, m, k, n, layout, 1, core)
+		peer, err := bench.StartBLAS(ctx, python, m, k, n, layout, threads, core)
 		if err != nil {
 			return err
 		}

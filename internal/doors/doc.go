@@ -31,6 +31,6 @@ var Allowed = map[string][]string{
 	"zoo":             {"ir", "ops"},
 	"serve":           {"ir", "runtime", "dataset"},
 	"bench":           {},
-	"bench/gemm":      {"bench", "internal/kernel"},
+	"bench/gemm":      {"bench", "blas", "internal/kernel"},
 	"cmd/qvitc":       {"*"},
 }
