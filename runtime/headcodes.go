@@ -31,9 +31,6 @@ func (s *headCodes) forward(st *State) error { return st.share(s.mats, s) }
 
 func (s *headCodes) item(st *State, h *hand, i int) {
 	x := st.v[s.x]
-	q, ld := st.u(s.codes), st.p.values[s.codes].ld
-	g := &s.grids[i%len(s.grids)]
-	gamma, beta := opt(st.v, s.gamma), opt(st.v, s.beta)
 	w := s.width
 	for r := 0; r < s.rows; r += headRows {
 		m := min(headRows, s.rows-r)
@@ -45,25 +42,124 @@ func (s *headCodes) item(st *State, h *hand, i int) {
 				copy(rows[j*w:][:w], x[int(at)*w:])
 			}
 		}
-		if s.norm {
-			mean, rstd := h.f32[headRows*w:][:m], h.f32[headRows*w+headRows:][:m]
-			kernel.LayerNorm(h.f32[:m*w], mean, rstd, rows, gamma, beta, m, w, s.eps)
-			rows = h.f32[:m*w]
-			if s.mean >= 0 {
-				copy(st.v[s.mean][u:], mean)
-			}
-			if s.spread >= 0 {
-				for j, k := range rstd {
-					st.v[s.spread][u+j] = 1 / k
-				}
+		s.write(st, h, rows, h.f32[headRows*w:], u, m)
+	}
+}
+
+// write makes the codes u .. u+m-1, which belong to one matrix, of m rows of floats
+// that follow each other; where norm is set it may overwrite h.f32. tmp has room for
+// two numbers a row.
+func (s *headCodes) write(st *State, h *hand, rows, tmp []float32, u, m int) {
+	q, ld := st.u(s.codes), st.p.values[s.codes].ld
+	g := &s.grids[u/s.rows%len(s.grids)]
+	w := s.width
+	if s.norm {
+		gamma, beta := opt(st.v, s.gamma), opt(st.v, s.beta)
+		if s.mean < 0 && s.spread < 0 {
+			kernel.LayerNormQuantize(&h.w, q[u*ld:], ld, rows, w, gamma, beta, m, w, s.eps, g)
+			return
+		}
+		mean, rstd := tmp[:m], tmp[m:2*m]
+		kernel.LayerNorm(h.f32[:m*w], mean, rstd, rows, gamma, beta, m, w, s.eps)
+		rows = h.f32[:m*w]
+		if s.mean >= 0 {
+			copy(st.v[s.mean][u:], mean)
+		}
+		if s.spread >= 0 {
+			for j, k := range rstd {
+				st.v[s.spread][u+j] = 1 / k
 			}
 		}
-		if ld == w {
-			kernel.QuantizeU8(q[u*ld:][:m*w], rows, g.Alpha, g.Zp, g.Qn, g.Qp, 0)
-			continue
+	}
+	if ld == w {
+		kernel.QuantizeU8(q[u*ld:][:m*w], rows, g.Alpha, g.Zp, g.Qn, g.Qp, 0)
+		return
+	}
+	for j := range m {
+		kernel.QuantizeU8(q[(u+j)*ld:][:w], rows[j*w:], g.Alpha, g.Zp, g.Qn, g.Qp, 0)
+	}
+}
+
+// headsOf lets the projection in front of attention write the codes of its heads:
+// the columns of a panel are whole heads, and their sums are still in the cache.
+func (f *fuser) headsOf(s step) bool {
+	l, ok := s.(*packedLinear)
+	if !ok || l.codes >= 0 || l.residual >= 0 || f.pinned[f.root(l.y)] || !f.whole(l.y) {
+		return false
+	}
+	var heads []*headCodes
+	for _, r := range f.readers[f.root(l.y)] {
+		h, ok := r.(*headCodes)
+		if !ok || h.x != f.root(l.y) && !f.whole(h.x) {
+			return false
 		}
-		for j := range m {
-			kernel.QuantizeU8(q[(u+j)*ld:][:w], rows[j*w:], g.Alpha, g.Zp, g.Qn, g.Qp, 0)
+		heads = append(heads, h)
+	}
+	if len(heads) == 0 {
+		return false
+	}
+	w := heads[0].width
+	if kernel.PanelWidth%w != 0 || l.n%w != 0 {
+		return false
+	}
+	perRow := l.n / w
+	owner, to := make([]*headCodes, perRow), make([]int32, l.m*perRow)
+	claimed := 0
+	for i := range to {
+		to[i] = -1
+	}
+	for _, h := range heads {
+		if h.width != w {
+			return false
+		}
+		for u := range h.mats * h.rows {
+			from := u
+			if h.from != nil {
+				from = int(h.from[u])
+			}
+			if to[from] >= 0 || owner[from%perRow] != nil && owner[from%perRow] != h {
+				return false
+			}
+			owner[from%perRow], to[from] = h, int32(u)
+			claimed++
+		}
+	}
+	if claimed != len(to) {
+		return false
+	}
+	l.heads, l.headTo, l.y = owner, to, -1
+	l.out = nil
+	for _, h := range heads {
+		l.in, l.out = append(l.in, h.in[1:]...), append(l.out, h.out...)
+		f.remove(h)
+	}
+	f.c.p.hand.ask(0, kernel.TileRows*(w+2), 0)
+	l.op += "+Heads"
+	return true
+}
+
+// finishHeads ends the sums of rows r .. r+m-1 and of the columns from col on, head
+// by head.
+func (s *packedLinear) finishHeads(st *State, h *hand, r, m, col, cols int) {
+	perRow := len(s.heads)
+	w := s.n / perRow
+	for c := 0; c < cols; c += w {
+		unit := (col + c) / w
+		o := s.heads[unit]
+		for i := 0; i < m; {
+			u, run := int(s.headTo[(r+i)*perRow+unit]), 1
+			for i+run < m && int(s.headTo[(r+i+run)*perRow+unit]) == u+run && (u+run)%o.rows != 0 {
+				run++
+			}
+			tile := h.tile[i*kernel.PanelWidth+c:]
+			if o.norm {
+				kernel.DequantTile(h.f32, w, tile, kernel.PanelWidth, run, w, &s.affine, col+c)
+				o.write(st, h, h.f32[:run*w], h.f32[kernel.TileRows*w:], u, run)
+			} else {
+				ld := st.p.values[o.codes].ld
+				kernel.DequantQuantizeTile(st.u(o.codes)[u*ld:], ld, tile, kernel.PanelWidth, run, w, &s.affine, col+c, &o.grids[u/o.rows%len(o.grids)])
+			}
+			i += run
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 //	y = sums to float32 (+ bias)
 //	y = residual + that, row r of the product going to row to[r]
 //	codes of GELU of it, for the linear layer that reads them
+//	codes of its heads, normalised where IRM says so, for attention
 type packedLinear struct {
 	base
 	noBackward
@@ -27,6 +28,9 @@ type packedLinear struct {
 
 	codes int // -1: none
 	gelu  *kernel.GeluTable
+
+	heads  []*headCodes // by head of a row: the operand of attention it belongs to; nil: none
+	headTo []int32      // row of the operand that each head of each row becomes
 }
 
 // addPackedLinear makes the step for the operands that buildQLinear has checked.
@@ -101,6 +105,8 @@ func (s *packedLinear) item(st *State, h *hand, i int) {
 func (s *packedLinear) finish(st *State, h *hand, r, m, col int) {
 	cols := min(kernel.PanelWidth, s.n-col)
 	switch {
+	case s.heads != nil:
+		s.finishHeads(st, h, r, m, col, cols)
 	case s.codes >= 0:
 		q, ld := st.u(s.codes), st.p.values[s.codes].ld
 		kernel.DequantGeluQuantizeTile(&h.w, q[r*ld+col:], ld, h.tile, kernel.PanelWidth, m, cols, &s.affine, col, s.gelu)
