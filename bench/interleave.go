@@ -39,9 +39,9 @@ func (f function) Time(ctx context.Context, n int) ([]time.Duration, error) {
 	return out, nil
 }
 
-// settle is the pause before a turn: threads of the subject before, which may
-// wait busily for more work, come to rest.
-const settle = 5 * time.Millisecond
+// Settle is the pause before a turn: threads of the subject before, which wait
+// busily for more work (ONNX Runtime's for tens of milliseconds), come to rest.
+const Settle = 60 * time.Millisecond
 
 // Interleave lets the subjects take turns, rounds times, each runs+1 runs a turn
 // of which the first, with cold caches, does not count. It gives the times of
@@ -51,7 +51,7 @@ func Interleave(ctx context.Context, rounds, runs int, subjects ...Subject) ([][
 	for range rounds {
 		for i, s := range subjects {
 			if len(subjects) > 1 {
-				time.Sleep(settle)
+				time.Sleep(Settle)
 			}
 			t, err := s.Time(ctx, runs+1)
 			if err != nil {

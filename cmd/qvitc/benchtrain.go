@@ -289,6 +289,7 @@ func (w *stepWatch) turn() {
 		}
 		w.peerTimes[i] = append(w.peerTimes[i], t[1:]...)
 		w.cold = true
+		time.Sleep(bench.Settle)
 	}
 }
 
