@@ -47,21 +47,15 @@ func (s *headCodes) item(st *State, h *hand, i int) {
 }
 
 // write makes the codes u .. u+m-1, which belong to one matrix, of m rows of floats
-// that follow each other; where norm is set it may overwrite h.f32. tmp has room for
-// two numbers a row.
+// that follow each other. tmp has room for two numbers a row.
 func (s *headCodes) write(st *State, h *hand, rows, tmp []float32, u, m int) {
 	q, ld := st.u(s.codes), st.p.values[s.codes].ld
 	g := &s.grids[u/s.rows%len(s.grids)]
 	w := s.width
 	if s.norm {
 		gamma, beta := opt(st.v, s.gamma), opt(st.v, s.beta)
-		if s.mean < 0 && s.spread < 0 {
-			kernel.LayerNormQuantize(&h.w, q[u*ld:], ld, rows, w, gamma, beta, m, w, s.eps, g)
-			return
-		}
 		mean, rstd := tmp[:m], tmp[m:2*m]
-		kernel.LayerNorm(h.f32[:m*w], mean, rstd, rows, gamma, beta, m, w, s.eps)
-		rows = h.f32[:m*w]
+		kernel.LayerNormQuantize(&h.w, q[u*ld:], ld, mean, rstd, rows, w, gamma, beta, m, w, s.eps, g)
 		if s.mean >= 0 {
 			copy(st.v[s.mean][u:], mean)
 		}
@@ -70,6 +64,7 @@ func (s *headCodes) write(st *State, h *hand, rows, tmp []float32, u, m int) {
 				st.v[s.spread][u+j] = 1 / k
 			}
 		}
+		return
 	}
 	if ld == w {
 		kernel.QuantizeU8(q[u*ld:][:m*w], rows, g.Alpha, g.Zp, g.Qn, g.Qp, 0)

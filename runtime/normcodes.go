@@ -87,7 +87,7 @@ func (s *normCodes) item(st *State, h *hand, i int) {
 				copy(rows[j*s.piece:][:s.piece], x[int(p)*s.piece:])
 			}
 		}
-		kernel.LayerNormQuantize(&h.w, at(u), ld, rows, s.n, gamma, beta, m, s.n, s.eps, &s.grid)
+		kernel.LayerNormQuantize(&h.w, at(u), ld, nil, nil, rows, s.n, gamma, beta, m, s.n, s.eps, &s.grid)
 		u += m
 	}
 }

@@ -84,7 +84,7 @@ func lowBitCalls(r *rand.Rand, add func(string, func())) {
 	add("DequantAddTile", func() { DequantAddTile(d, cols, d, cols, tile, PanelWidth, m, cols, f, 0) })
 	add("DequantQuantizeTile", func() { DequantQuantizeTile(u8, cols, tile, PanelWidth, m, cols, f, 0, g) })
 	add("DequantGeluQuantizeTile", func() { DequantGeluQuantizeTile(w, u8, cols, tile, PanelWidth, m, cols, f, 0, table) })
-	add("LayerNormQuantize", func() { LayerNormQuantize(w, s8, cols, d, cols, nil, nil, m, cols, 1e-5, g) })
+	add("LayerNormQuantize", func() { LayerNormQuantize(w, s8, cols, nil, nil, d, cols, nil, nil, m, cols, 1e-5, g) })
 	add("SoftmaxQuantize", func() { SoftmaxQuantize(w, u8, cols, tile, PanelWidth, m, cols, l, g) })
 }
 

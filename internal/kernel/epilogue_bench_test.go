@@ -32,7 +32,7 @@ func BenchmarkEpilogue(b *testing.B) {
 		run("dequantQuantizeCols", m*n, func() { s.dequantQuantize(t, u, n, *cols, 0) })
 		run("dequantGelu", m*n, func() { s.dequantGelu(&w, t, u, n, table) })
 		run("dequantGeluArithmetic", m*n, func() { dequantGeluArithmetic(&w, t, u, n, table) })
-		run("layerNormQuantize", len(x), func() { s.layerNormQuantize(s, &w, codes, 384, x, 384, gamma, beta, 197, 384, 1e-6, *g) })
+		run("layerNormQuantize", len(x), func() { s.layerNormQuantize(s, &w, codes, 384, nil, nil, x, 384, gamma, beta, 197, 384, 1e-6, *g) })
 		run("softmaxQuantize", len(logits), func() {
 			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, Logits{Factor: 0.01}, Grid{Alpha: 0.01, Qp: 15})
 		})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -143,7 +144,7 @@ func TestLayerNormQuantize(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 4))
 		var w Workspace
 		for _, n := range lengths[1:] {
-			rows := 1 + n%4
+			rows := 1 + n%5
 			x, ldx := randoms(r, rows*(n+2), 2), n+2
 			gamma, beta := randoms(r, n, 1), randoms(r, n, 1)
 			if n%3 == 1 {
@@ -152,14 +153,19 @@ func TestLayerNormQuantize(t *testing.T) {
 			if n%5 == 2 {
 				beta = nil
 			}
-			y, mean, rstd := make([]float32, rows*n), make([]float32, 1), make([]float32, 1)
+			y, mean, rstd := make([]float32, rows*n), make([]float32, rows), make([]float32, rows)
 			for i := range rows {
-				s.layerNorm(y[i*n:][:n], mean, rstd, x[i*ldx:][:n], gamma, beta, 1, n, 1e-6)
+				s.layerNorm(y[i*n:][:n], mean[i:], rstd[i:], x[i*ldx:][:n], gamma, beta, 1, n, 1e-6)
 			}
 			for i, g := range grids(r, n) {
 				guarded(t, fmt.Sprint(s.name, " ", i), 0x77, rows, n, n+3, codesOf(s, y, n, g, 0), func(d []uint8) {
-					s.layerNormQuantize(s, &w, d, n+3, x, ldx, gamma, beta, rows, n, 1e-6, *g)
+					s.layerNormQuantize(s, &w, d, n+3, nil, nil, x, ldx, gamma, beta, rows, n, 1e-6, *g)
 				})
+				moments := make([]float32, 2*rows+1)
+				s.layerNormQuantize(s, &w, make([]uint8, rows*n), n, moments[:rows], moments[rows:], x, ldx, gamma, beta, rows, n, 1e-6, *g)
+				if !slices.Equal(moments, slices.Concat(mean, rstd, []float32{0})) {
+					t.Fatalf("%s %dx%d: moments %v, want %v %v", s.name, rows, n, moments, mean, rstd)
+				}
 			}
 		}
 	}

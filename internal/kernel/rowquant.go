@@ -3,8 +3,9 @@ package kernel
 // LayerNormQuantize normalises rows of x (rows ldx apart, n elements) as LayerNorm
 // does and writes the codes of g, column by column where g.Alphas is not nil, to rows
 // of dst, ldd apart: the same bytes as LayerNorm and QuantizeU8 give on the same
-// set. gamma and beta may be nil.
-func LayerNormQuantize[T uint8 | int8](w *Workspace, dst []T, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
+// set. gamma and beta may be nil; mean and rstd get those of the rows where they are
+// not nil, both or neither.
+func LayerNormQuantize[T uint8 | int8](w *Workspace, dst []T, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) {
 	if rows <= 0 || n <= 0 {
 		return
 	}
@@ -16,10 +17,13 @@ func LayerNormQuantize[T uint8 | int8](w *Workspace, dst []T, ldd int, x []float
 	if beta != nil {
 		need("beta", len(beta), n)
 	}
+	if mean != nil {
+		need("mean", min(len(mean), len(rstd)), rows)
+	}
 	if g.Alphas != nil {
 		need("alphas", len(g.Alphas), n)
 	}
-	active.layerNormQuantize(active, w, bytesOf(dst), ldd, x, ldx, gamma, beta, rows, n, eps, *g)
+	active.layerNormQuantize(active, w, bytesOf(dst), ldd, mean, rstd, x, ldx, gamma, beta, rows, n, eps, *g)
 }
 
 // Logits says how the int32 sums of a row of attention become the input of its
@@ -80,11 +84,15 @@ func (w *Workspace) row(n int) []float32 {
 }
 
 // layerNormQuantize is LayerNorm and the quantiser of s, row by row.
-func layerNormQuantize(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
+func layerNormQuantize(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
 	v := w.row(n + 2)
-	mean, rstd, v := v[:1], v[1:2], v[2:]
+	one, v := v[:2], v[2:]
 	for i := range rows {
-		s.layerNorm(v, mean, rstd, x[i*ldx:][:n], gamma, beta, 1, n, eps)
+		avg, k := one[:1], one[1:]
+		if mean != nil {
+			avg, k = mean[i:i+1], rstd[i:i+1]
+		}
+		s.layerNorm(v, avg, k, x[i*ldx:][:n], gamma, beta, 1, n, eps)
 		s.quantizeRow(dst[i*ldd:][:n], v, &g, 0)
 	}
 }

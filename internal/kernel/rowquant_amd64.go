@@ -27,34 +27,36 @@ type rowArgs struct {
 	add, _            float32
 	times, plus       *float32 // by row
 	colTimes, colPlus *float32
+	mean, rstd        *float32
 }
 
 func (p *rowArgs) grid(g *Grid) {
 	p.alpha, p.zp, p.qn, p.qp, p.add = g.Alpha, g.Zp, g.Qn, g.Qp, g.Offset
 }
 
-func layerNormArgs(dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) (p rowArgs) {
+func layerNormArgs(dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) (p rowArgs) {
 	p = rowArgs{x: unsafe.Pointer(&x[0]), ldx: 4 * ldx, rows: rows, n: n, dst: &dst[0], ldd: ldd, eps: eps}
 	p.gamma, p.beta = unsafe.SliceData(gamma), unsafe.SliceData(beta)
+	p.mean, p.rstd = unsafe.SliceData(mean), unsafe.SliceData(rstd)
 	p.grid(g)
 	return p
 }
 
-func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
+func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
 	if g.Alphas != nil {
-		layerNormQuantize(s, w, dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+		layerNormQuantize(s, w, dst, ldd, mean, rstd, x, ldx, gamma, beta, rows, n, eps, g)
 		return
 	}
-	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, &g)
+	p := layerNormArgs(dst, ldd, mean, rstd, x, ldx, gamma, beta, rows, n, eps, &g)
 	layerNormCodesAVX512((*byte)(unsafe.Pointer(&p)))
 }
 
-func layerNormQuantizeAVX2(s *set, w *Workspace, dst []uint8, ldd int, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
+func layerNormQuantizeAVX2(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
 	if g.Alphas != nil {
-		layerNormQuantize(s, w, dst, ldd, x, ldx, gamma, beta, rows, n, eps, g)
+		layerNormQuantize(s, w, dst, ldd, mean, rstd, x, ldx, gamma, beta, rows, n, eps, g)
 		return
 	}
-	p := layerNormArgs(dst, ldd, x, ldx, gamma, beta, rows, n, eps, &g)
+	p := layerNormArgs(dst, ldd, mean, rstd, x, ldx, gamma, beta, rows, n, eps, &g)
 	layerNormCodesAVX2((*byte)(unsafe.Pointer(&p)))
 }
 

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func layerNormCodesAVX2(p *byte)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·layerNormCodesAVX2(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         (AX), CX
@@ -20,564 +20,1119 @@ TEXT ·layerNormCodesAVX2(SB), NOSPLIT, $0-8
 	VBROADCASTSS X1, Y1
 	MOVQ         R8, R9
 	ANDQ         $0x07, R9
-	MOVQ         R8, R10
-	SUBQ         R9, R10
-	SHLQ         $0x02, R10
-	MOVQ         R9, R8
-	LEAQ         tailMasks<>+32(SB), R11
+	SUBQ         R9, R8
 	SHLQ         $0x02, R8
-	SUBQ         R8, R11
+	MOVQ         R9, R10
+	LEAQ         tailMasks<>+32(SB), R11
+	SHLQ         $0x02, R10
+	SUBQ         R10, R11
 	TESTQ        SI, SI
 	JZ           variant2
 	TESTQ        DI, DI
 	JZ           variant3
+	MOVQ         8(AX), SI
 
 rows4:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two5
+	XORQ DI, DI
+
+two5:
 	VXORPS X2, X2, X2
-	XORQ   R8, R8
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
 
-cols5:
-	CMPQ    R8, R10
-	JGE     colsTail6
-	VMOVUPS (CX)(R8*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, R8
-	JMP     cols5
+cols6:
+	CMPQ    R10, R8
+	JGE     colsTail7
+	LEAQ    (R10)(DI*1), R12
+	VMOVUPS (CX)(R10*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (CX)(R12*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R10
+	JMP     cols6
 
-colsTail6:
+colsTail7:
 	TESTQ      R9, R9
-	JZ         colsDone7
-	VMOVUPS    (R11), Y3
-	VMASKMOVPS (CX)(R8*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
+	JZ         colsDone8
+	LEAQ       (R10)(DI*1), R12
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R10*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
-colsDone7:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
+colsDone8:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
 	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       R8, R8
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R10, R10
 
-cols8:
-	CMPQ        R8, R10
-	JGE         colsTail9
-	VMOVUPS     (CX)(R8*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, R8
-	JMP         cols8
+cols9:
+	CMPQ        R10, R8
+	JGE         colsTail10
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (CX)(R10*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (CX)(R12*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R10
+	JMP         cols9
 
-colsTail9:
+colsTail10:
 	TESTQ       R9, R9
-	JZ          colsDone10
-	VMOVUPS     (R11), Y3
-	VMASKMOVPS  (CX)(R8*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R11), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	JZ          colsDone11
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R10*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R12*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
-colsDone10:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
-	MOVQ       DX, R8
-	XORQ       R12, R12
+colsDone11:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments12
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X3, (R12)
+	VMOVSS     X2, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (R10)
 
-cols11:
-	CMPQ         R12, R10
-	JGE          colsTail12
-	VMOVUPS      (CX)(R12*1), Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VMOVUPS      (DI)(R12*1), Y6
-	VMOVUPS      (SI)(R12*1), Y7
-	VFMADD213PS  Y6, Y7, Y5
-	VBROADCASTSS 144(AX), Y6
-	VDIVPS       Y6, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VBROADCASTSS 152(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VBROADCASTSS 160(AX), Y6
-	VMAXPS       Y5, Y6, Y5
-	VBROADCASTSS 168(AX), Y6
-	VMINPS       Y5, Y6, Y5
-	VBROADCASTSS 176(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSHUFB      lowBytes<>+0(SB), Y5, Y5
-	VEXTRACTI128 $0x01, Y5, X4
-	VPUNPCKLDQ   X4, X5, X4
-	VMOVQ        X4, (R8)
-	ADDQ         $0x08, R8
+noMoments12:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one13
+	ADDQ  40(AX), R10
+
+one13:
+	XORQ R12, R12
+
+cols14:
+	CMPQ         R12, R8
+	JGE          colsTail15
+	LEAQ         (R12)(DI*1), R13
+	VMOVUPS      (CX)(R12*1), Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	MOVQ         64(AX), R14
+	VMOVUPS      (R14)(R12*1), Y9
+	MOVQ         56(AX), R14
+	VMOVUPS      (R14)(R12*1), Y10
+	VFMADD213PS  Y9, Y10, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (DX)
+	ADDQ         $0x08, DX
+	VMOVUPS      (CX)(R13*1), Y8
+	VSUBPS       Y3, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	MOVQ         64(AX), R13
+	VMOVUPS      (R13)(R12*1), Y9
+	MOVQ         56(AX), R13
+	VMOVUPS      (R13)(R12*1), Y10
+	VFMADD213PS  Y9, Y10, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (R10)
+	ADDQ         $0x08, R10
 	ADDQ         $0x20, R12
-	JMP          cols11
+	JMP          cols14
 
-colsTail12:
+colsTail15:
 	TESTQ        R9, R9
-	JZ           colsDone13
-	VMOVUPS      (R11), Y5
-	VMASKMOVPS   (CX)(R12*1), Y5, Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VMOVUPS      (R11), Y3
-	VMASKMOVPS   (DI)(R12*1), Y3, Y3
-	VMOVUPS      (R11), Y6
-	VMASKMOVPS   (SI)(R12*1), Y6, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VBROADCASTSS 144(AX), Y3
-	VDIVPS       Y3, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y3
-	VBROADCASTSS 152(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VBROADCASTSS 160(AX), Y5
-	VMAXPS       Y3, Y5, Y3
-	VBROADCASTSS 168(AX), Y5
-	VMINPS       Y3, Y5, Y3
-	VBROADCASTSS 176(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSHUFB      lowBytes<>+0(SB), Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X2
-	VPUNPCKLDQ   X2, X3, X2
-	VMOVQ        X2, R12
-	MOVQ         R11, R13
+	JZ           colsDone16
+	LEAQ         (R12)(DI*1), DI
+	VMOVUPS      (R11), Y8
+	VMASKMOVPS   (CX)(R12*1), Y8, Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	MOVQ         64(AX), R13
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (R13)(R12*1), Y4, Y4
+	MOVQ         56(AX), R13
+	VMOVUPS      (R11), Y9
+	VMASKMOVPS   (R13)(R12*1), Y9, Y9
+	VFMADD213PS  Y4, Y9, Y8
+	VBROADCASTSS 144(AX), Y4
+	VDIVPS       Y4, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y4
+	VBROADCASTSS 152(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VBROADCASTSS 160(AX), Y8
+	VMAXPS       Y4, Y8, Y4
+	VBROADCASTSS 168(AX), Y8
+	VMINPS       Y4, Y8, Y4
+	VBROADCASTSS 176(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, R13
+	MOVQ         R11, R14
+	MOVQ         DX, R15
 
-bytes14:
-	CMPL (R13), $0x00
-	JEQ  bytesDone15
-	MOVB R12, (R8)
-	SHRQ $0x08, R12
-	INCQ R8
-	ADDQ $0x04, R13
-	JMP  bytes14
+bytes17:
+	CMPL (R14), $0x00
+	JEQ  bytesDone18
+	MOVB R13, (R15)
+	SHRQ $0x08, R13
+	INCQ R15
+	ADDQ $0x04, R14
+	JMP  bytes17
 
-bytesDone15:
-colsDone13:
-	ADDQ 8(AX), CX
-	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows4
-	JMP  variantsEnd1
-
-variant3:
-rows16:
-	VXORPS X2, X2, X2
-	XORQ   DI, DI
-
-cols17:
-	CMPQ    DI, R10
-	JGE     colsTail18
-	VMOVUPS (CX)(DI*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, DI
-	JMP     cols17
-
-colsTail18:
-	TESTQ      R9, R9
-	JZ         colsDone19
-	VMOVUPS    (R11), Y3
-	VMASKMOVPS (CX)(DI*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
-
-colsDone19:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       DI, DI
-
-cols20:
-	CMPQ        DI, R10
-	JGE         colsTail21
-	VMOVUPS     (CX)(DI*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, DI
-	JMP         cols20
-
-colsTail21:
-	TESTQ       R9, R9
-	JZ          colsDone22
-	VMOVUPS     (R11), Y3
-	VMASKMOVPS  (CX)(DI*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R11), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-
-colsDone22:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
-	MOVQ       DX, R8
-	XORQ       DI, DI
-
-cols23:
-	CMPQ         DI, R10
-	JGE          colsTail24
-	VMOVUPS      (CX)(DI*1), Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VMOVUPS      (SI)(DI*1), Y6
-	VMULPS       Y6, Y5, Y5
-	VBROADCASTSS 144(AX), Y6
-	VDIVPS       Y6, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VBROADCASTSS 152(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VBROADCASTSS 160(AX), Y6
-	VMAXPS       Y5, Y6, Y5
-	VBROADCASTSS 168(AX), Y6
-	VMINPS       Y5, Y6, Y5
-	VBROADCASTSS 176(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSHUFB      lowBytes<>+0(SB), Y5, Y5
-	VEXTRACTI128 $0x01, Y5, X4
-	VPUNPCKLDQ   X4, X5, X4
-	VMOVQ        X4, (R8)
-	ADDQ         $0x08, R8
-	ADDQ         $0x20, DI
-	JMP          cols23
-
-colsTail24:
-	TESTQ        R9, R9
-	JZ           colsDone25
-	VMOVUPS      (R11), Y5
-	VMASKMOVPS   (CX)(DI*1), Y5, Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VMOVUPS      (R11), Y3
-	VMASKMOVPS   (SI)(DI*1), Y3, Y3
-	VMULPS       Y3, Y5, Y5
-	VBROADCASTSS 144(AX), Y3
-	VDIVPS       Y3, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y3
-	VBROADCASTSS 152(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VBROADCASTSS 160(AX), Y5
-	VMAXPS       Y3, Y5, Y3
-	VBROADCASTSS 168(AX), Y5
-	VMINPS       Y3, Y5, Y3
-	VBROADCASTSS 176(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSHUFB      lowBytes<>+0(SB), Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X2
-	VPUNPCKLDQ   X2, X3, X2
+bytesDone18:
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (CX)(DI*1), Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	MOVQ         64(AX), DI
+	VMOVUPS      (R11), Y7
+	VMASKMOVPS   (DI)(R12*1), Y7, Y7
+	MOVQ         56(AX), DI
+	VMOVUPS      (R11), Y8
+	VMASKMOVPS   (DI)(R12*1), Y8, Y8
+	VFMADD213PS  Y7, Y8, Y4
+	VBROADCASTSS 144(AX), Y7
+	VDIVPS       Y7, Y4, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VBROADCASTSS 152(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 160(AX), Y7
+	VMAXPS       Y4, Y7, Y4
+	VBROADCASTSS 168(AX), Y7
+	VMINPS       Y4, Y7, Y4
+	VBROADCASTSS 176(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
 	VMOVQ        X2, DI
 	MOVQ         R11, R12
 
-bytes26:
+bytes19:
 	CMPL (R12), $0x00
-	JEQ  bytesDone27
-	MOVB DI, (R8)
+	JEQ  bytesDone20
+	MOVB DI, (R10)
 	SHRQ $0x08, DI
-	INCQ R8
+	INCQ R10
 	ADDQ $0x04, R12
-	JMP  bytes26
+	JMP  bytes19
 
-bytesDone27:
-colsDone25:
+bytesDone20:
+colsDone16:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows16
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows4
+	JMP  variantsEnd1
+
+variant3:
+	MOVQ 8(AX), SI
+
+rows21:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two22
+	XORQ DI, DI
+
+two22:
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
+
+cols23:
+	CMPQ    R10, R8
+	JGE     colsTail24
+	LEAQ    (R10)(DI*1), R12
+	VMOVUPS (CX)(R10*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (CX)(R12*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R10
+	JMP     cols23
+
+colsTail24:
+	TESTQ      R9, R9
+	JZ         colsDone25
+	LEAQ       (R10)(DI*1), R12
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R10*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
+
+colsDone25:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VDIVPS     Y1, Y2, Y2
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R10, R10
+
+cols26:
+	CMPQ        R10, R8
+	JGE         colsTail27
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (CX)(R10*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (CX)(R12*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R10
+	JMP         cols26
+
+colsTail27:
+	TESTQ       R9, R9
+	JZ          colsDone28
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R10*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R12*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+
+colsDone28:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments29
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X3, (R12)
+	VMOVSS     X2, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (R10)
+
+noMoments29:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one30
+	ADDQ  40(AX), R10
+
+one30:
+	XORQ R12, R12
+
+cols31:
+	CMPQ         R12, R8
+	JGE          colsTail32
+	LEAQ         (R12)(DI*1), R13
+	VMOVUPS      (CX)(R12*1), Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	MOVQ         56(AX), R14
+	VMOVUPS      (R14)(R12*1), Y9
+	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (DX)
+	ADDQ         $0x08, DX
+	VMOVUPS      (CX)(R13*1), Y8
+	VSUBPS       Y3, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	MOVQ         56(AX), R13
+	VMOVUPS      (R13)(R12*1), Y9
+	VMULPS       Y9, Y8, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (R10)
+	ADDQ         $0x08, R10
+	ADDQ         $0x20, R12
+	JMP          cols31
+
+colsTail32:
+	TESTQ        R9, R9
+	JZ           colsDone33
+	LEAQ         (R12)(DI*1), DI
+	VMOVUPS      (R11), Y8
+	VMASKMOVPS   (CX)(R12*1), Y8, Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	MOVQ         56(AX), R13
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (R13)(R12*1), Y4, Y4
+	VMULPS       Y4, Y8, Y8
+	VBROADCASTSS 144(AX), Y4
+	VDIVPS       Y4, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y4
+	VBROADCASTSS 152(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VBROADCASTSS 160(AX), Y8
+	VMAXPS       Y4, Y8, Y4
+	VBROADCASTSS 168(AX), Y8
+	VMINPS       Y4, Y8, Y4
+	VBROADCASTSS 176(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, R13
+	MOVQ         R11, R14
+	MOVQ         DX, R15
+
+bytes34:
+	CMPL (R14), $0x00
+	JEQ  bytesDone35
+	MOVB R13, (R15)
+	SHRQ $0x08, R13
+	INCQ R15
+	ADDQ $0x04, R14
+	JMP  bytes34
+
+bytesDone35:
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (CX)(DI*1), Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	MOVQ         56(AX), DI
+	VMOVUPS      (R11), Y7
+	VMASKMOVPS   (DI)(R12*1), Y7, Y7
+	VMULPS       Y7, Y4, Y4
+	VBROADCASTSS 144(AX), Y7
+	VDIVPS       Y7, Y4, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VBROADCASTSS 152(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 160(AX), Y7
+	VMAXPS       Y4, Y7, Y4
+	VBROADCASTSS 168(AX), Y7
+	VMINPS       Y4, Y7, Y4
+	VBROADCASTSS 176(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, DI
+	MOVQ         R11, R12
+
+bytes36:
+	CMPL (R12), $0x00
+	JEQ  bytesDone37
+	MOVB DI, (R10)
+	SHRQ $0x08, DI
+	INCQ R10
+	ADDQ $0x04, R12
+	JMP  bytes36
+
+bytesDone37:
+colsDone33:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows21
 	JMP  variantsEnd1
 
 variant2:
 	TESTQ DI, DI
-	JZ    variant28
+	JZ    variant38
+	MOVQ  8(AX), SI
 
-rows29:
+rows39:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two40
+	XORQ DI, DI
+
+two40:
 	VXORPS X2, X2, X2
-	XORQ   SI, SI
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
 
-cols30:
-	CMPQ    SI, R10
-	JGE     colsTail31
-	VMOVUPS (CX)(SI*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, SI
-	JMP     cols30
+cols41:
+	CMPQ    R10, R8
+	JGE     colsTail42
+	LEAQ    (R10)(DI*1), R12
+	VMOVUPS (CX)(R10*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (CX)(R12*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R10
+	JMP     cols41
 
-colsTail31:
+colsTail42:
 	TESTQ      R9, R9
-	JZ         colsDone32
-	VMOVUPS    (R11), Y3
-	VMASKMOVPS (CX)(SI*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
+	JZ         colsDone43
+	LEAQ       (R10)(DI*1), R12
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R10*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
-colsDone32:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
+colsDone43:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
 	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       SI, SI
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R10, R10
 
-cols33:
-	CMPQ        SI, R10
-	JGE         colsTail34
-	VMOVUPS     (CX)(SI*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, SI
-	JMP         cols33
+cols44:
+	CMPQ        R10, R8
+	JGE         colsTail45
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (CX)(R10*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (CX)(R12*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R10
+	JMP         cols44
 
-colsTail34:
+colsTail45:
 	TESTQ       R9, R9
-	JZ          colsDone35
-	VMOVUPS     (R11), Y3
-	VMASKMOVPS  (CX)(SI*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R11), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	JZ          colsDone46
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R10*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R12*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
-colsDone35:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
-	MOVQ       DX, R8
-	XORQ       SI, SI
+colsDone46:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments47
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X3, (R12)
+	VMOVSS     X2, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (R10)
 
-cols36:
-	CMPQ         SI, R10
-	JGE          colsTail37
-	VMOVUPS      (CX)(SI*1), Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VMOVUPS      (DI)(SI*1), Y6
-	VADDPS       Y6, Y5, Y5
-	VBROADCASTSS 144(AX), Y6
-	VDIVPS       Y6, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VBROADCASTSS 152(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VBROADCASTSS 160(AX), Y6
-	VMAXPS       Y5, Y6, Y5
-	VBROADCASTSS 168(AX), Y6
-	VMINPS       Y5, Y6, Y5
-	VBROADCASTSS 176(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSHUFB      lowBytes<>+0(SB), Y5, Y5
-	VEXTRACTI128 $0x01, Y5, X4
-	VPUNPCKLDQ   X4, X5, X4
-	VMOVQ        X4, (R8)
-	ADDQ         $0x08, R8
-	ADDQ         $0x20, SI
-	JMP          cols36
+noMoments47:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one48
+	ADDQ  40(AX), R10
 
-colsTail37:
+one48:
+	XORQ R12, R12
+
+cols49:
+	CMPQ         R12, R8
+	JGE          colsTail50
+	LEAQ         (R12)(DI*1), R13
+	VMOVUPS      (CX)(R12*1), Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	MOVQ         64(AX), R14
+	VMOVUPS      (R14)(R12*1), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (DX)
+	ADDQ         $0x08, DX
+	VMOVUPS      (CX)(R13*1), Y8
+	VSUBPS       Y3, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	MOVQ         64(AX), R13
+	VMOVUPS      (R13)(R12*1), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (R10)
+	ADDQ         $0x08, R10
+	ADDQ         $0x20, R12
+	JMP          cols49
+
+colsTail50:
 	TESTQ        R9, R9
-	JZ           colsDone38
-	VMOVUPS      (R11), Y5
-	VMASKMOVPS   (CX)(SI*1), Y5, Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VMOVUPS      (R11), Y3
-	VMASKMOVPS   (DI)(SI*1), Y3, Y3
-	VADDPS       Y3, Y5, Y5
-	VBROADCASTSS 144(AX), Y3
-	VDIVPS       Y3, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y3
-	VBROADCASTSS 152(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VBROADCASTSS 160(AX), Y5
-	VMAXPS       Y3, Y5, Y3
-	VBROADCASTSS 168(AX), Y5
-	VMINPS       Y3, Y5, Y3
-	VBROADCASTSS 176(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSHUFB      lowBytes<>+0(SB), Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X2
-	VPUNPCKLDQ   X2, X3, X2
-	VMOVQ        X2, SI
+	JZ           colsDone51
+	LEAQ         (R12)(DI*1), DI
+	VMOVUPS      (R11), Y8
+	VMASKMOVPS   (CX)(R12*1), Y8, Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	MOVQ         64(AX), R13
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (R13)(R12*1), Y4, Y4
+	VADDPS       Y4, Y8, Y8
+	VBROADCASTSS 144(AX), Y4
+	VDIVPS       Y4, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y4
+	VBROADCASTSS 152(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VBROADCASTSS 160(AX), Y8
+	VMAXPS       Y4, Y8, Y4
+	VBROADCASTSS 168(AX), Y8
+	VMINPS       Y4, Y8, Y4
+	VBROADCASTSS 176(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, R13
+	MOVQ         R11, R14
+	MOVQ         DX, R15
+
+bytes52:
+	CMPL (R14), $0x00
+	JEQ  bytesDone53
+	MOVB R13, (R15)
+	SHRQ $0x08, R13
+	INCQ R15
+	ADDQ $0x04, R14
+	JMP  bytes52
+
+bytesDone53:
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (CX)(DI*1), Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	MOVQ         64(AX), DI
+	VMOVUPS      (R11), Y7
+	VMASKMOVPS   (DI)(R12*1), Y7, Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 144(AX), Y7
+	VDIVPS       Y7, Y4, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VBROADCASTSS 152(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 160(AX), Y7
+	VMAXPS       Y4, Y7, Y4
+	VBROADCASTSS 168(AX), Y7
+	VMINPS       Y4, Y7, Y4
+	VBROADCASTSS 176(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, DI
 	MOVQ         R11, R12
 
-bytes39:
+bytes54:
 	CMPL (R12), $0x00
-	JEQ  bytesDone40
-	MOVB SI, (R8)
-	SHRQ $0x08, SI
-	INCQ R8
+	JEQ  bytesDone55
+	MOVB DI, (R10)
+	SHRQ $0x08, DI
+	INCQ R10
 	ADDQ $0x04, R12
-	JMP  bytes39
+	JMP  bytes54
 
-bytesDone40:
-colsDone38:
+bytesDone55:
+colsDone51:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows29
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows39
 	JMP  variantsEnd1
 
-variant28:
-rows41:
+variant38:
+	MOVQ 8(AX), SI
+
+rows56:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two57
+	XORQ DI, DI
+
+two57:
 	VXORPS X2, X2, X2
-	XORQ   SI, SI
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
 
-cols42:
-	CMPQ    SI, R10
-	JGE     colsTail43
-	VMOVUPS (CX)(SI*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, SI
-	JMP     cols42
+cols58:
+	CMPQ    R10, R8
+	JGE     colsTail59
+	LEAQ    (R10)(DI*1), R12
+	VMOVUPS (CX)(R10*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (CX)(R12*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R10
+	JMP     cols58
 
-colsTail43:
+colsTail59:
 	TESTQ      R9, R9
-	JZ         colsDone44
-	VMOVUPS    (R11), Y3
-	VMASKMOVPS (CX)(SI*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
+	JZ         colsDone60
+	LEAQ       (R10)(DI*1), R12
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R10*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R11), Y4
+	VMASKMOVPS (CX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
-colsDone44:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
+colsDone60:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
 	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       SI, SI
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R10, R10
 
-cols45:
-	CMPQ        SI, R10
-	JGE         colsTail46
-	VMOVUPS     (CX)(SI*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, SI
-	JMP         cols45
+cols61:
+	CMPQ        R10, R8
+	JGE         colsTail62
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (CX)(R10*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (CX)(R12*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R10
+	JMP         cols61
 
-colsTail46:
+colsTail62:
 	TESTQ       R9, R9
-	JZ          colsDone47
-	VMOVUPS     (R11), Y3
-	VMASKMOVPS  (CX)(SI*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R11), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	JZ          colsDone63
+	LEAQ        (R10)(DI*1), R12
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R10*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R11), Y4
+	VMASKMOVPS  (CX)(R12*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R11), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
-colsDone47:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
-	MOVQ       DX, R8
-	XORQ       SI, SI
+colsDone63:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments64
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X3, (R12)
+	VMOVSS     X2, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R12
+	SUBQ       BX, R12
+	LEAQ       (R10)(R12*4), R10
+	LEAQ       4(R10), R12
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (R10)
 
-cols48:
-	CMPQ         SI, R10
-	JGE          colsTail49
-	VMOVUPS      (CX)(SI*1), Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VBROADCASTSS 144(AX), Y6
-	VDIVPS       Y6, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VBROADCASTSS 152(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VBROADCASTSS 160(AX), Y6
-	VMAXPS       Y5, Y6, Y5
-	VBROADCASTSS 168(AX), Y6
-	VMINPS       Y5, Y6, Y5
-	VBROADCASTSS 176(AX), Y6
-	VADDPS       Y6, Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSHUFB      lowBytes<>+0(SB), Y5, Y5
-	VEXTRACTI128 $0x01, Y5, X4
-	VPUNPCKLDQ   X4, X5, X4
-	VMOVQ        X4, (R8)
-	ADDQ         $0x08, R8
-	ADDQ         $0x20, SI
-	JMP          cols48
+noMoments64:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one65
+	ADDQ  40(AX), R10
 
-colsTail49:
+one65:
+	XORQ R12, R12
+
+cols66:
+	CMPQ         R12, R8
+	JGE          colsTail67
+	LEAQ         (R12)(DI*1), R13
+	VMOVUPS      (CX)(R12*1), Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (DX)
+	ADDQ         $0x08, DX
+	VMOVUPS      (CX)(R13*1), Y8
+	VSUBPS       Y3, Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VBROADCASTSS 144(AX), Y9
+	VDIVPS       Y9, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VBROADCASTSS 152(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VBROADCASTSS 160(AX), Y9
+	VMAXPS       Y8, Y9, Y8
+	VBROADCASTSS 168(AX), Y9
+	VMINPS       Y8, Y9, Y8
+	VBROADCASTSS 176(AX), Y9
+	VADDPS       Y9, Y8, Y8
+	VCVTPS2DQ    Y8, Y8
+	VPSHUFB      lowBytes<>+0(SB), Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X5
+	VPUNPCKLDQ   X5, X8, X5
+	VMOVQ        X5, (R10)
+	ADDQ         $0x08, R10
+	ADDQ         $0x20, R12
+	JMP          cols66
+
+colsTail67:
 	TESTQ        R9, R9
-	JZ           colsDone50
-	VMOVUPS      (R11), Y5
-	VMASKMOVPS   (CX)(SI*1), Y5, Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y3, Y5, Y5
-	VBROADCASTSS 144(AX), Y3
-	VDIVPS       Y3, Y5, Y5
-	VROUNDPS     $0x08, Y5, Y3
-	VBROADCASTSS 152(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VBROADCASTSS 160(AX), Y5
-	VMAXPS       Y3, Y5, Y3
-	VBROADCASTSS 168(AX), Y5
-	VMINPS       Y3, Y5, Y3
-	VBROADCASTSS 176(AX), Y5
-	VADDPS       Y5, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSHUFB      lowBytes<>+0(SB), Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X2
-	VPUNPCKLDQ   X2, X3, X2
-	VMOVQ        X2, SI
-	MOVQ         R11, DI
+	JZ           colsDone68
+	LEAQ         (R12)(DI*1), DI
+	VMOVUPS      (R11), Y8
+	VMASKMOVPS   (CX)(R12*1), Y8, Y8
+	VSUBPS       Y2, Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VBROADCASTSS 144(AX), Y4
+	VDIVPS       Y4, Y8, Y8
+	VROUNDPS     $0x08, Y8, Y4
+	VBROADCASTSS 152(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VBROADCASTSS 160(AX), Y8
+	VMAXPS       Y4, Y8, Y4
+	VBROADCASTSS 168(AX), Y8
+	VMINPS       Y4, Y8, Y4
+	VBROADCASTSS 176(AX), Y8
+	VADDPS       Y8, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, R12
+	MOVQ         R11, R13
+	MOVQ         DX, R14
 
-bytes51:
-	CMPL (DI), $0x00
-	JEQ  bytesDone52
-	MOVB SI, (R8)
-	SHRQ $0x08, SI
-	INCQ R8
-	ADDQ $0x04, DI
-	JMP  bytes51
+bytes69:
+	CMPL (R13), $0x00
+	JEQ  bytesDone70
+	MOVB R12, (R14)
+	SHRQ $0x08, R12
+	INCQ R14
+	ADDQ $0x04, R13
+	JMP  bytes69
 
-bytesDone52:
-colsDone50:
+bytesDone70:
+	VMOVUPS      (R11), Y4
+	VMASKMOVPS   (CX)(DI*1), Y4, Y4
+	VSUBPS       Y3, Y4, Y4
+	VMULPS       Y7, Y4, Y4
+	VBROADCASTSS 144(AX), Y7
+	VDIVPS       Y7, Y4, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VBROADCASTSS 152(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VBROADCASTSS 160(AX), Y7
+	VMAXPS       Y4, Y7, Y4
+	VBROADCASTSS 168(AX), Y7
+	VMINPS       Y4, Y7, Y4
+	VBROADCASTSS 176(AX), Y7
+	VADDPS       Y7, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPSHUFB      lowBytes<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X2
+	VPUNPCKLDQ   X2, X4, X2
+	VMOVQ        X2, DI
+	MOVQ         R11, R12
+
+bytes71:
+	CMPL (R12), $0x00
+	JEQ  bytesDone72
+	MOVB DI, (R10)
+	SHRQ $0x08, DI
+	INCQ R10
+	ADDQ $0x04, R12
+	JMP  bytes71
+
+bytesDone72:
+colsDone68:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows41
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows56
 
 variantsEnd1:
 	VZEROUPPER
@@ -642,26 +1197,26 @@ TEXT ·softmaxCodesAVX2(SB), NOSPLIT, $8-8
 	SHLQ $0x02, R12
 	SUBQ R12, R13
 
-rows53:
+rows73:
 	VMOVUPS      negInf<>+0(SB), Y0
 	VPBROADCASTD (SI), Y1
 	MOVQ         80(AX), R12
 	SUBQ         SI, R12
 	NEGQ         R12
 	CMPQ         72(AX), $0x00
-	JEQ          variant55
+	JEQ          variant75
 	CMPQ         88(AX), $0x00
-	JEQ          variant56
+	JEQ          variant76
 	CMPQ         104(AX), $0x00
-	JEQ          variant57
+	JEQ          variant77
 	CMPQ         200(AX), $0x00
-	JEQ          variant58
+	JEQ          variant78
 	MOVQ         72(AX), R14
 	XORQ         R15, R15
 
-cols59:
+cols79:
 	CMPQ         R15, R10
-	JGE          colsTail60
+	JGE          colsTail80
 	VMOVUPS      (CX)(R15*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R14)(R15*1), Y3
@@ -690,11 +1245,11 @@ cols59:
 	VMOVUPS      Y2, (DI)(R15*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R15
-	JMP          cols59
+	JMP          cols79
 
-colsTail60:
+colsTail80:
 	TESTQ        R11, R11
-	JZ           colsDone61
+	JZ           colsDone81
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R15*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -732,16 +1287,16 @@ colsTail60:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone61:
-	JMP scaled54
+colsDone81:
+	JMP scaled74
 
-variant58:
+variant78:
 	MOVQ 72(AX), R12
 	XORQ R14, R14
 
-cols62:
+cols82:
 	CMPQ         R14, R10
-	JGE          colsTail63
+	JGE          colsTail83
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R12)(R14*1), Y3
@@ -758,11 +1313,11 @@ cols62:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols62
+	JMP          cols82
 
-colsTail63:
+colsTail83:
 	TESTQ        R11, R11
-	JZ           colsDone64
+	JZ           colsDone84
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -786,18 +1341,18 @@ colsTail63:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone64:
-	JMP scaled54
+colsDone84:
+	JMP scaled74
 
-variant57:
+variant77:
 	CMPQ 200(AX), $0x00
-	JEQ  variant65
+	JEQ  variant85
 	MOVQ 72(AX), R14
 	XORQ R15, R15
 
-cols66:
+cols86:
 	CMPQ         R15, R10
-	JGE          colsTail67
+	JGE          colsTail87
 	VMOVUPS      (CX)(R15*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R14)(R15*1), Y3
@@ -824,11 +1379,11 @@ cols66:
 	VMOVUPS      Y2, (DI)(R15*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R15
-	JMP          cols66
+	JMP          cols86
 
-colsTail67:
+colsTail87:
 	TESTQ        R11, R11
-	JZ           colsDone68
+	JZ           colsDone88
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R15*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -863,16 +1418,16 @@ colsTail67:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone68:
-	JMP scaled54
+colsDone88:
+	JMP scaled74
 
-variant65:
+variant85:
 	MOVQ 72(AX), R12
 	XORQ R14, R14
 
-cols69:
+cols89:
 	CMPQ         R14, R10
-	JGE          colsTail70
+	JGE          colsTail90
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R12)(R14*1), Y3
@@ -887,11 +1442,11 @@ cols69:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols69
+	JMP          cols89
 
-colsTail70:
+colsTail90:
 	TESTQ        R11, R11
-	JZ           colsDone71
+	JZ           colsDone91
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -912,20 +1467,20 @@ colsTail70:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone71:
-	JMP scaled54
+colsDone91:
+	JMP scaled74
 
-variant56:
+variant76:
 	CMPQ 104(AX), $0x00
-	JEQ  variant72
+	JEQ  variant92
 	CMPQ 200(AX), $0x00
-	JEQ  variant73
+	JEQ  variant93
 	MOVQ 72(AX), R14
 	XORQ R15, R15
 
-cols74:
+cols94:
 	CMPQ         R15, R10
-	JGE          colsTail75
+	JGE          colsTail95
 	VMOVUPS      (CX)(R15*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VMOVUPS      (R14)(R15*1), Y3
@@ -952,11 +1507,11 @@ cols74:
 	VMOVUPS      Y2, (DI)(R15*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R15
-	JMP          cols74
+	JMP          cols94
 
-colsTail75:
+colsTail95:
 	TESTQ        R11, R11
-	JZ           colsDone76
+	JZ           colsDone96
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R15*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -991,308 +1546,11 @@ colsTail75:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone76:
-	JMP scaled54
+colsDone96:
+	JMP scaled74
 
-variant73:
+variant93:
 	MOVQ 72(AX), R12
-	XORQ R14, R14
-
-cols77:
-	CMPQ         R14, R10
-	JGE          colsTail78
-	VMOVUPS      (CX)(R14*1), Y2
-	VPSUBD       Y1, Y2, Y2
-	VMOVUPS      (R12)(R14*1), Y3
-	VPSUBD       Y3, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS 136(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      (R9)(R14*1), Y3
-	VADDPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (DI)(R14*1)
-	VMAXPS       Y2, Y0, Y0
-	ADDQ         $0x20, R14
-	JMP          cols77
-
-colsTail78:
-	TESTQ        R11, R11
-	JZ           colsDone79
-	VMOVUPS      (R13), Y2
-	VMASKMOVPS   (CX)(R14*1), Y2, Y2
-	VPSUBD       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R12)(R14*1), Y1, Y1
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VBROADCASTSS 136(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R9)(R14*1), Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
-	VMOVUPS      (R13), Y1
-	VBLENDVPS    Y1, Y2, Y0, Y1
-	VMAXPS       Y1, Y0, Y0
-
-colsDone79:
-	JMP scaled54
-
-variant72:
-	CMPQ 200(AX), $0x00
-	JEQ  variant80
-	MOVQ 72(AX), R14
-	XORQ R15, R15
-
-cols81:
-	CMPQ         R15, R10
-	JGE          colsTail82
-	VMOVUPS      (CX)(R15*1), Y2
-	VPSUBD       Y1, Y2, Y2
-	VMOVUPS      (R14)(R15*1), Y3
-	VPSUBD       Y3, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         184(AX), BP
-	VBROADCASTSS (BP)(R12*1), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         200(AX), BP
-	VMOVUPS      (BP)(R15*1), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         208(AX), BP
-	VMOVUPS      (BP)(R15*1), Y3
-	MOVQ         192(AX), BP
-	VBROADCASTSS (BP)(R12*1), Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS 136(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (DI)(R15*1)
-	VMAXPS       Y2, Y0, Y0
-	ADDQ         $0x20, R15
-	JMP          cols81
-
-colsTail82:
-	TESTQ        R11, R11
-	JZ           colsDone83
-	VMOVUPS      (R13), Y2
-	VMASKMOVPS   (CX)(R15*1), Y2, Y2
-	VPSUBD       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R14)(R15*1), Y1, Y1
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	MOVQ         184(AX), R14
-	VBROADCASTSS (R14)(R12*1), Y1
-	VMULPS       Y1, Y2, Y2
-	MOVQ         200(AX), R14
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R14)(R15*1), Y1, Y1
-	VMULPS       Y1, Y2, Y2
-	MOVQ         208(AX), R14
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R14)(R15*1), Y1, Y1
-	MOVQ         192(AX), R14
-	VBROADCASTSS (R14)(R12*1), Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VBROADCASTSS 136(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y2, Y1, (DI)(R15*1)
-	VMOVUPS      (R13), Y1
-	VBLENDVPS    Y1, Y2, Y0, Y1
-	VMAXPS       Y1, Y0, Y0
-
-colsDone83:
-	JMP scaled54
-
-variant80:
-	MOVQ 72(AX), R12
-	XORQ R14, R14
-
-cols84:
-	CMPQ         R14, R10
-	JGE          colsTail85
-	VMOVUPS      (CX)(R14*1), Y2
-	VPSUBD       Y1, Y2, Y2
-	VMOVUPS      (R12)(R14*1), Y3
-	VPSUBD       Y3, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS 136(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (DI)(R14*1)
-	VMAXPS       Y2, Y0, Y0
-	ADDQ         $0x20, R14
-	JMP          cols84
-
-colsTail85:
-	TESTQ        R11, R11
-	JZ           colsDone86
-	VMOVUPS      (R13), Y2
-	VMASKMOVPS   (CX)(R14*1), Y2, Y2
-	VPSUBD       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R12)(R14*1), Y1, Y1
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VBROADCASTSS 136(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
-	VMOVUPS      (R13), Y1
-	VBLENDVPS    Y1, Y2, Y0, Y1
-	VMAXPS       Y1, Y0, Y0
-
-colsDone86:
-	JMP scaled54
-
-variant55:
-	CMPQ 88(AX), $0x00
-	JEQ  variant87
-	CMPQ 104(AX), $0x00
-	JEQ  variant88
-	CMPQ 200(AX), $0x00
-	JEQ  variant89
-	MOVQ 72(AX), R14
-	XORQ R14, R14
-
-cols90:
-	CMPQ         R14, R10
-	JGE          colsTail91
-	VMOVUPS      (CX)(R14*1), Y2
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         184(AX), R15
-	VBROADCASTSS (R15)(R12*1), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         200(AX), R15
-	VMOVUPS      (R15)(R14*1), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         208(AX), R15
-	VMOVUPS      (R15)(R14*1), Y3
-	MOVQ         192(AX), R15
-	VBROADCASTSS (R15)(R12*1), Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       Y3, Y2, Y2
-	VBROADCASTSS 136(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      (R8)(R14*1), Y3
-	VADDPS       Y3, Y2, Y2
-	VMOVUPS      (R9)(R14*1), Y3
-	VADDPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (DI)(R14*1)
-	VMAXPS       Y2, Y0, Y0
-	ADDQ         $0x20, R14
-	JMP          cols90
-
-colsTail91:
-	TESTQ        R11, R11
-	JZ           colsDone92
-	VMOVUPS      (R13), Y2
-	VMASKMOVPS   (CX)(R14*1), Y2, Y2
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	MOVQ         184(AX), R15
-	VBROADCASTSS (R15)(R12*1), Y1
-	VMULPS       Y1, Y2, Y2
-	MOVQ         200(AX), R15
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R15)(R14*1), Y1, Y1
-	VMULPS       Y1, Y2, Y2
-	MOVQ         208(AX), R15
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R15)(R14*1), Y1, Y1
-	MOVQ         192(AX), R15
-	VBROADCASTSS (R15)(R12*1), Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VBROADCASTSS 136(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R8)(R14*1), Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R9)(R14*1), Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
-	VMOVUPS      (R13), Y1
-	VBLENDVPS    Y1, Y2, Y0, Y1
-	VMAXPS       Y1, Y0, Y0
-
-colsDone92:
-	JMP scaled54
-
-variant89:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols93:
-	CMPQ         R12, R10
-	JGE          colsTail94
-	VMOVUPS      (CX)(R12*1), Y2
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VBROADCASTSS 136(AX), Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      (R8)(R12*1), Y3
-	VADDPS       Y3, Y2, Y2
-	VMOVUPS      (R9)(R12*1), Y3
-	VADDPS       Y3, Y2, Y2
-	VMOVUPS      Y2, (DI)(R12*1)
-	VMAXPS       Y2, Y0, Y0
-	ADDQ         $0x20, R12
-	JMP          cols93
-
-colsTail94:
-	TESTQ        R11, R11
-	JZ           colsDone95
-	VMOVUPS      (R13), Y2
-	VMASKMOVPS   (CX)(R12*1), Y2, Y2
-	VPSUBD       Y1, Y2, Y2
-	VCVTDQ2PS    Y2, Y2
-	VBROADCASTSS 128(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VBROADCASTSS 136(AX), Y1
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R8)(R12*1), Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (R9)(R12*1), Y1, Y1
-	VADDPS       Y1, Y2, Y2
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y2, Y1, (DI)(R12*1)
-	VMOVUPS      (R13), Y1
-	VBLENDVPS    Y1, Y2, Y0, Y1
-	VMAXPS       Y1, Y0, Y0
-
-colsDone95:
-	JMP scaled54
-
-variant88:
-	CMPQ 200(AX), $0x00
-	JEQ  variant96
-	MOVQ 72(AX), R14
 	XORQ R14, R14
 
 cols97:
@@ -1300,24 +1558,14 @@ cols97:
 	JGE          colsTail98
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R12)(R14*1), Y3
+	VPSUBD       Y3, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VBROADCASTSS 128(AX), Y3
 	VMULPS       Y3, Y2, Y2
-	MOVQ         184(AX), R15
-	VBROADCASTSS (R15)(R12*1), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         200(AX), R15
-	VMOVUPS      (R15)(R14*1), Y3
-	VMULPS       Y3, Y2, Y2
-	MOVQ         208(AX), R15
-	VMOVUPS      (R15)(R14*1), Y3
-	MOVQ         192(AX), R15
-	VBROADCASTSS (R15)(R12*1), Y5
-	VMULPS       Y5, Y3, Y3
-	VADDPS       Y3, Y2, Y2
 	VBROADCASTSS 136(AX), Y3
 	VMULPS       Y3, Y2, Y2
-	VMOVUPS      (R8)(R14*1), Y3
+	VMOVUPS      (R9)(R14*1), Y3
 	VADDPS       Y3, Y2, Y2
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
@@ -1330,6 +1578,313 @@ colsTail98:
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R12)(R14*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone99:
+	JMP scaled74
+
+variant92:
+	CMPQ 200(AX), $0x00
+	JEQ  variant100
+	MOVQ 72(AX), R14
+	XORQ R15, R15
+
+cols101:
+	CMPQ         R15, R10
+	JGE          colsTail102
+	VMOVUPS      (CX)(R15*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R14)(R15*1), Y3
+	VPSUBD       Y3, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), BP
+	VMOVUPS      (BP)(R15*1), Y3
+	MOVQ         192(AX), BP
+	VBROADCASTSS (BP)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R15*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R15
+	JMP          cols101
+
+colsTail102:
+	TESTQ        R11, R11
+	JZ           colsDone103
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R15*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R14
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R14)(R15*1), Y1, Y1
+	MOVQ         192(AX), R14
+	VBROADCASTSS (R14)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R15*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone103:
+	JMP scaled74
+
+variant100:
+	MOVQ 72(AX), R12
+	XORQ R14, R14
+
+cols104:
+	CMPQ         R14, R10
+	JGE          colsTail105
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R12)(R14*1), Y3
+	VPSUBD       Y3, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols104
+
+colsTail105:
+	TESTQ        R11, R11
+	JZ           colsDone106
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R12)(R14*1), Y1, Y1
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone106:
+	JMP scaled74
+
+variant75:
+	CMPQ 88(AX), $0x00
+	JEQ  variant107
+	CMPQ 104(AX), $0x00
+	JEQ  variant108
+	CMPQ 200(AX), $0x00
+	JEQ  variant109
+	MOVQ 72(AX), R14
+	XORQ R14, R14
+
+cols110:
+	CMPQ         R14, R10
+	JGE          colsTail111
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      (R9)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols110
+
+colsTail111:
+	TESTQ        R11, R11
+	JZ           colsDone112
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R15)(R14*1), Y1, Y1
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R8)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R14*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R14*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone112:
+	JMP scaled74
+
+variant109:
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols113:
+	CMPQ         R12, R10
+	JGE          colsTail114
+	VMOVUPS      (CX)(R12*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R12*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      (R9)(R12*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R12*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R12
+	JMP          cols113
+
+colsTail114:
+	TESTQ        R11, R11
+	JZ           colsDone115
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R12*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS 136(AX), Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R8)(R12*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   (R9)(R12*1), Y1, Y1
+	VADDPS       Y1, Y2, Y2
+	VMOVUPS      (R13), Y1
+	VMASKMOVPS   Y2, Y1, (DI)(R12*1)
+	VMOVUPS      (R13), Y1
+	VBLENDVPS    Y1, Y2, Y0, Y1
+	VMAXPS       Y1, Y0, Y0
+
+colsDone115:
+	JMP scaled74
+
+variant108:
+	CMPQ 200(AX), $0x00
+	JEQ  variant116
+	MOVQ 72(AX), R14
+	XORQ R14, R14
+
+cols117:
+	CMPQ         R14, R10
+	JGE          colsTail118
+	VMOVUPS      (CX)(R14*1), Y2
+	VPSUBD       Y1, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VBROADCASTSS 128(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         184(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         200(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	VMULPS       Y3, Y2, Y2
+	MOVQ         208(AX), R15
+	VMOVUPS      (R15)(R14*1), Y3
+	MOVQ         192(AX), R15
+	VBROADCASTSS (R15)(R12*1), Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS 136(AX), Y3
+	VMULPS       Y3, Y2, Y2
+	VMOVUPS      (R8)(R14*1), Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, (DI)(R14*1)
+	VMAXPS       Y2, Y0, Y0
+	ADDQ         $0x20, R14
+	JMP          cols117
+
+colsTail118:
+	TESTQ        R11, R11
+	JZ           colsDone119
+	VMOVUPS      (R13), Y2
+	VMASKMOVPS   (CX)(R14*1), Y2, Y2
+	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
 	VBROADCASTSS 128(AX), Y1
 	VMULPS       Y1, Y2, Y2
@@ -1358,16 +1913,16 @@ colsTail98:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone99:
-	JMP scaled54
+colsDone119:
+	JMP scaled74
 
-variant96:
+variant116:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols100:
+cols120:
 	CMPQ         R12, R10
-	JGE          colsTail101
+	JGE          colsTail121
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -1380,11 +1935,11 @@ cols100:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols100
+	JMP          cols120
 
-colsTail101:
+colsTail121:
 	TESTQ        R11, R11
-	JZ           colsDone102
+	JZ           colsDone122
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -1402,20 +1957,20 @@ colsTail101:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone102:
-	JMP scaled54
+colsDone122:
+	JMP scaled74
 
-variant87:
+variant107:
 	CMPQ 104(AX), $0x00
-	JEQ  variant103
+	JEQ  variant123
 	CMPQ 200(AX), $0x00
-	JEQ  variant104
+	JEQ  variant124
 	MOVQ 72(AX), R14
 	XORQ R14, R14
 
-cols105:
+cols125:
 	CMPQ         R14, R10
-	JGE          colsTail106
+	JGE          colsTail126
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -1440,11 +1995,11 @@ cols105:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols105
+	JMP          cols125
 
-colsTail106:
+colsTail126:
 	TESTQ        R11, R11
-	JZ           colsDone107
+	JZ           colsDone127
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -1476,16 +2031,16 @@ colsTail106:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone107:
-	JMP scaled54
+colsDone127:
+	JMP scaled74
 
-variant104:
+variant124:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols108:
+cols128:
 	CMPQ         R12, R10
-	JGE          colsTail109
+	JGE          colsTail129
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -1498,11 +2053,11 @@ cols108:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols108
+	JMP          cols128
 
-colsTail109:
+colsTail129:
 	TESTQ        R11, R11
-	JZ           colsDone110
+	JZ           colsDone130
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -1520,18 +2075,18 @@ colsTail109:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone110:
-	JMP scaled54
+colsDone130:
+	JMP scaled74
 
-variant103:
+variant123:
 	CMPQ 200(AX), $0x00
-	JEQ  variant111
+	JEQ  variant131
 	MOVQ 72(AX), R14
 	XORQ R14, R14
 
-cols112:
+cols132:
 	CMPQ         R14, R10
-	JGE          colsTail113
+	JGE          colsTail133
 	VMOVUPS      (CX)(R14*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -1554,11 +2109,11 @@ cols112:
 	VMOVUPS      Y2, (DI)(R14*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R14
-	JMP          cols112
+	JMP          cols132
 
-colsTail113:
+colsTail133:
 	TESTQ        R11, R11
-	JZ           colsDone114
+	JZ           colsDone134
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R14*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -1587,16 +2142,16 @@ colsTail113:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone114:
-	JMP scaled54
+colsDone134:
+	JMP scaled74
 
-variant111:
+variant131:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols115:
+cols135:
 	CMPQ         R12, R10
-	JGE          colsTail116
+	JGE          colsTail136
 	VMOVUPS      (CX)(R12*1), Y2
 	VPSUBD       Y1, Y2, Y2
 	VCVTDQ2PS    Y2, Y2
@@ -1607,11 +2162,11 @@ cols115:
 	VMOVUPS      Y2, (DI)(R12*1)
 	VMAXPS       Y2, Y0, Y0
 	ADDQ         $0x20, R12
-	JMP          cols115
+	JMP          cols135
 
-colsTail116:
+colsTail136:
 	TESTQ        R11, R11
-	JZ           colsDone117
+	JZ           colsDone137
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (CX)(R12*1), Y2, Y2
 	VPSUBD       Y1, Y2, Y2
@@ -1626,8 +2181,8 @@ colsTail116:
 	VBLENDVPS    Y1, Y2, Y0, Y1
 	VMAXPS       Y1, Y0, Y0
 
-colsDone117:
-scaled54:
+colsDone137:
+scaled74:
 	VPERM2F128 $0x01, Y0, Y0, Y1
 	VMAXPS     Y1, Y0, Y0
 	VPERMILPS  $0x4e, Y0, Y1
@@ -1638,9 +2193,9 @@ scaled54:
 	VMOVUPS    expMin<>+0(SB), Y1
 	XORQ       R12, R12
 
-cols118:
+cols138:
 	CMPQ         R12, R10
-	JGE          colsTail119
+	JGE          colsTail139
 	VMOVUPS      (DI)(R12*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VMAXPS       Y2, Y1, Y2
@@ -1667,11 +2222,11 @@ cols118:
 	VADDPS       Y5, Y4, Y4
 	VMOVUPS      Y5, (DI)(R12*1)
 	ADDQ         $0x20, R12
-	JMP          cols118
+	JMP          cols138
 
-colsTail119:
+colsTail139:
 	TESTQ        R11, R11
-	JZ           colsDone120
+	JZ           colsDone140
 	VMOVUPS      (R13), Y2
 	VMASKMOVPS   (DI)(R12*1), Y2, Y2
 	VSUBPS       Y0, Y2, Y2
@@ -1701,7 +2256,7 @@ colsTail119:
 	VMOVUPS      (R13), Y0
 	VMASKMOVPS   Y1, Y0, (DI)(R12*1)
 
-colsDone120:
+colsDone140:
 	VPERM2F128 $0x01, Y4, Y4, Y0
 	VADDPS     Y0, Y4, Y4
 	VPERMILPS  $0x4e, Y4, Y0
@@ -1713,9 +2268,9 @@ colsDone120:
 	MOVQ       DX, R12
 	XORQ       R14, R14
 
-cols121:
+cols141:
 	CMPQ         R14, R10
-	JGE          colsTail122
+	JGE          colsTail142
 	VMOVUPS      (DI)(R14*1), Y1
 	VMULPS       Y0, Y1, Y1
 	VBROADCASTSS 144(AX), Y2
@@ -1736,11 +2291,11 @@ cols121:
 	VMOVQ        X2, (R12)
 	ADDQ         $0x08, R12
 	ADDQ         $0x20, R14
-	JMP          cols121
+	JMP          cols141
 
-colsTail122:
+colsTail142:
 	TESTQ        R11, R11
-	JZ           colsDone123
+	JZ           colsDone143
 	VMOVUPS      (R13), Y1
 	VMASKMOVPS   (DI)(R14*1), Y1, Y1
 	VMULPS       Y0, Y1, Y1
@@ -1762,24 +2317,24 @@ colsTail122:
 	VMOVQ        X1, R14
 	MOVQ         R13, R15
 
-bytes124:
+bytes144:
 	CMPL (R15), $0x00
-	JEQ  bytesDone125
+	JEQ  bytesDone145
 	MOVB R14, (R12)
 	SHRQ $0x08, R14
 	INCQ R12
 	ADDQ $0x04, R15
-	JMP  bytes124
+	JMP  bytes144
 
-bytesDone125:
-colsDone123:
+bytesDone145:
+colsDone143:
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
 	ADDQ 96(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ $0x04, SI
 	DECQ BX
-	JNZ  rows53
+	JNZ  rows73
 	VZEROUPPER
 	RET
 

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func layerNormCodesAVX512(p *byte)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·layerNormCodesAVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         (AX), CX
@@ -20,12 +20,11 @@ TEXT ·layerNormCodesAVX512(SB), NOSPLIT, $0-8
 	VBROADCASTSS X1, Z1
 	MOVQ         R8, R9
 	ANDQ         $0x0f, R9
-	MOVQ         R8, R10
-	SUBQ         R9, R10
-	SHLQ         $0x02, R10
-	MOVQ         $-1, R8
-	BZHIQ        R9, R8, R8
-	KMOVW        R8, K1
+	SUBQ         R9, R8
+	SHLQ         $0x02, R8
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	KMOVW        R10, K1
 	VBROADCASTSS 144(AX), Z2
 	VBROADCASTSS 152(AX), Z3
 	VBROADCASTSS 160(AX), Z4
@@ -35,449 +34,885 @@ TEXT ·layerNormCodesAVX512(SB), NOSPLIT, $0-8
 	JZ           variant2
 	TESTQ        DI, DI
 	JZ           variant3
+	MOVQ         8(AX), SI
 
 rows4:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two5
+	XORQ DI, DI
+
+two5:
 	VXORPS X7, X7, X7
-	XORQ   R8, R8
+	VXORPS X8, X8, X8
+	XORQ   R10, R10
 
-cols5:
-	CMPQ    R8, R10
-	JGE     colsTail6
-	VMOVUPS (CX)(R8*1), Z8
-	VADDPS  Z8, Z7, Z7
-	ADDQ    $0x40, R8
-	JMP     cols5
+cols6:
+	CMPQ    R10, R8
+	JGE     colsTail7
+	LEAQ    (R10)(DI*1), R11
+	VMOVUPS (CX)(R10*1), Z9
+	VADDPS  Z9, Z7, Z7
+	VMOVUPS (CX)(R11*1), Z9
+	VADDPS  Z9, Z8, Z8
+	ADDQ    $0x40, R10
+	JMP     cols6
 
-colsTail6:
+colsTail7:
 	TESTQ     R9, R9
-	JZ        colsDone7
-	VMOVUPS.Z (CX)(R8*1), K1, Z8
-	VADDPS    Z8, Z7, Z7
+	JZ        colsDone8
+	LEAQ      (R10)(DI*1), R11
+	VMOVUPS.Z (CX)(R10*1), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z (CX)(R11*1), K1, Z9
+	VADDPS    Z9, Z8, Z8
 
-colsDone7:
-	VSHUFF32X4 $0x4e, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VSHUFF32X4 $0xb1, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0x4e, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0xb1, Z7, Z8
-	VADDPS     Z8, Z7, Z7
+colsDone8:
+	VXORPS     X10, X10, X10
+	VXORPS     X11, X11, X11
+	VSHUFF32X4 $0x4e, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VSHUFF32X4 $0xb1, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0x4e, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0xb1, Z7, Z9
+	VADDPS     Z9, Z7, Z7
 	VDIVPS     Z1, Z7, Z7
-	VXORPS     X9, X9, X9
-	XORQ       R8, R8
+	VSHUFF32X4 $0x4e, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VDIVPS     Z1, Z8, Z8
+	XORQ       R10, R10
 
-cols8:
-	CMPQ        R8, R10
-	JGE         colsTail9
-	VMOVUPS     (CX)(R8*1), Z8
-	VSUBPS      Z7, Z8, Z8
-	VFMADD231PS Z8, Z8, Z9
-	ADDQ        $0x40, R8
-	JMP         cols8
+cols9:
+	CMPQ        R10, R8
+	JGE         colsTail10
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (CX)(R10*1), Z9
+	VSUBPS      Z7, Z9, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS     (CX)(R11*1), Z9
+	VSUBPS      Z8, Z9, Z9
+	VFMADD231PS Z9, Z9, Z11
+	ADDQ        $0x40, R10
+	JMP         cols9
 
-colsTail9:
+colsTail10:
 	TESTQ       R9, R9
-	JZ          colsDone10
-	VMOVUPS.Z   (CX)(R8*1), K1, Z8
-	VSUBPS      Z7, Z8, Z8
-	VMOVAPS.Z   Z8, K1, Z8
-	VFMADD231PS Z8, Z8, Z9
+	JZ          colsDone11
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS.Z   (CX)(R10*1), K1, Z9
+	VSUBPS      Z7, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS.Z   (CX)(R11*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z11
 
-colsDone10:
-	VSHUFF32X4 $0x4e, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VSHUFF32X4 $0xb1, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0x4e, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0xb1, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VDIVPS     Z1, Z9, Z9
-	VADDPS     Z0, Z9, Z9
-	VSQRTPS    Z9, Z9
-	VMOVUPS    one<>+0(SB), Z8
-	VDIVPS     Z9, Z8, Z8
-	MOVQ       DX, R8
-	XORQ       R11, R11
+colsDone11:
+	VSHUFF32X4 $0x4e, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VSHUFF32X4 $0xb1, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VDIVPS     Z1, Z10, Z10
+	VADDPS     Z0, Z10, Z10
+	VSQRTPS    Z10, Z10
+	VMOVUPS    one<>+0(SB), Z9
+	VDIVPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x4e, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VSHUFF32X4 $0xb1, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0x4e, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0xb1, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VDIVPS     Z1, Z11, Z11
+	VADDPS     Z0, Z11, Z11
+	VSQRTPS    Z11, Z11
+	VMOVUPS    one<>+0(SB), Z12
+	VDIVPS     Z11, Z12, Z12
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments12
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X8, (R11)
+	VMOVSS     X7, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X12, (R11)
+	VMOVSS     X9, (R10)
 
-cols11:
-	CMPQ        R11, R10
-	JGE         colsTail12
-	VMOVUPS     (CX)(R11*1), Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VMOVUPS     (DI)(R11*1), Z11
-	VMOVUPS     (SI)(R11*1), Z12
-	VFMADD213PS Z11, Z12, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z10
-	VADDPS      Z3, Z10, Z10
-	VMAXPS      Z10, Z4, Z10
-	VMINPS      Z10, Z5, Z10
-	VADDPS      Z6, Z10, Z10
-	VCVTPS2DQ   Z10, Z10
-	VPMOVDB     Z10, (R8)
-	ADDQ        $0x10, R8
+noMoments12:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one13
+	ADDQ  40(AX), R10
+
+one13:
+	XORQ R11, R11
+
+cols14:
+	CMPQ        R11, R8
+	JGE         colsTail15
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (CX)(R11*1), Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	MOVQ        64(AX), R13
+	VMOVUPS     (R13)(R11*1), Z14
+	MOVQ        56(AX), R13
+	VMOVUPS     (R13)(R11*1), Z15
+	VFMADD213PS Z14, Z15, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (DX)
+	ADDQ        $0x10, DX
+	VMOVUPS     (CX)(R12*1), Z13
+	VSUBPS      Z8, Z13, Z13
+	VMULPS      Z12, Z13, Z13
+	MOVQ        64(AX), R12
+	VMOVUPS     (R12)(R11*1), Z14
+	MOVQ        56(AX), R12
+	VMOVUPS     (R12)(R11*1), Z15
+	VFMADD213PS Z14, Z15, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (R10)
+	ADDQ        $0x10, R10
 	ADDQ        $0x40, R11
-	JMP         cols11
+	JMP         cols14
 
-colsTail12:
+colsTail15:
 	TESTQ       R9, R9
-	JZ          colsDone13
-	VMOVUPS.Z   (CX)(R11*1), K1, Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VMOVUPS.Z   (DI)(R11*1), K1, Z8
-	VMOVUPS.Z   (SI)(R11*1), K1, Z11
-	VFMADD213PS Z8, Z11, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z8
-	VADDPS      Z3, Z8, Z8
-	VMAXPS      Z8, Z4, Z8
-	VMINPS      Z8, Z5, Z8
-	VADDPS      Z6, Z8, Z8
-	VCVTPS2DQ   Z8, Z8
-	VPMOVDB     Z8, K1, (R8)
-	ADDQ        $0x10, R8
+	JZ          colsDone16
+	LEAQ        (R11)(DI*1), DI
+	VMOVUPS.Z   (CX)(R11*1), K1, Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	MOVQ        64(AX), R12
+	VMOVUPS.Z   (R12)(R11*1), K1, Z9
+	MOVQ        56(AX), R12
+	VMOVUPS.Z   (R12)(R11*1), K1, Z14
+	VFMADD213PS Z9, Z14, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (DX)
+	VMOVUPS.Z   (CX)(DI*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMULPS      Z12, Z9, Z9
+	MOVQ        64(AX), DI
+	VMOVUPS.Z   (DI)(R11*1), K1, Z12
+	MOVQ        56(AX), DI
+	VMOVUPS.Z   (DI)(R11*1), K1, Z13
+	VFMADD213PS Z12, Z13, Z9
+	VDIVPS      Z2, Z9, Z9
+	VRNDSCALEPS $0x08, Z9, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (R10)
 
-colsDone13:
+colsDone16:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows4
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows4
 	JMP  variantsEnd1
 
 variant3:
-rows14:
+	MOVQ 8(AX), SI
+
+rows17:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two18
+	XORQ DI, DI
+
+two18:
 	VXORPS X7, X7, X7
-	XORQ   DI, DI
+	VXORPS X8, X8, X8
+	XORQ   R10, R10
 
-cols15:
-	CMPQ    DI, R10
-	JGE     colsTail16
-	VMOVUPS (CX)(DI*1), Z8
-	VADDPS  Z8, Z7, Z7
-	ADDQ    $0x40, DI
-	JMP     cols15
+cols19:
+	CMPQ    R10, R8
+	JGE     colsTail20
+	LEAQ    (R10)(DI*1), R11
+	VMOVUPS (CX)(R10*1), Z9
+	VADDPS  Z9, Z7, Z7
+	VMOVUPS (CX)(R11*1), Z9
+	VADDPS  Z9, Z8, Z8
+	ADDQ    $0x40, R10
+	JMP     cols19
 
-colsTail16:
+colsTail20:
 	TESTQ     R9, R9
-	JZ        colsDone17
-	VMOVUPS.Z (CX)(DI*1), K1, Z8
-	VADDPS    Z8, Z7, Z7
+	JZ        colsDone21
+	LEAQ      (R10)(DI*1), R11
+	VMOVUPS.Z (CX)(R10*1), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z (CX)(R11*1), K1, Z9
+	VADDPS    Z9, Z8, Z8
 
-colsDone17:
-	VSHUFF32X4 $0x4e, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VSHUFF32X4 $0xb1, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0x4e, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0xb1, Z7, Z8
-	VADDPS     Z8, Z7, Z7
+colsDone21:
+	VXORPS     X10, X10, X10
+	VXORPS     X11, X11, X11
+	VSHUFF32X4 $0x4e, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VSHUFF32X4 $0xb1, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0x4e, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0xb1, Z7, Z9
+	VADDPS     Z9, Z7, Z7
 	VDIVPS     Z1, Z7, Z7
-	VXORPS     X9, X9, X9
-	XORQ       DI, DI
+	VSHUFF32X4 $0x4e, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VDIVPS     Z1, Z8, Z8
+	XORQ       R10, R10
 
-cols18:
-	CMPQ        DI, R10
-	JGE         colsTail19
-	VMOVUPS     (CX)(DI*1), Z8
-	VSUBPS      Z7, Z8, Z8
-	VFMADD231PS Z8, Z8, Z9
-	ADDQ        $0x40, DI
-	JMP         cols18
+cols22:
+	CMPQ        R10, R8
+	JGE         colsTail23
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (CX)(R10*1), Z9
+	VSUBPS      Z7, Z9, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS     (CX)(R11*1), Z9
+	VSUBPS      Z8, Z9, Z9
+	VFMADD231PS Z9, Z9, Z11
+	ADDQ        $0x40, R10
+	JMP         cols22
 
-colsTail19:
+colsTail23:
 	TESTQ       R9, R9
-	JZ          colsDone20
-	VMOVUPS.Z   (CX)(DI*1), K1, Z8
-	VSUBPS      Z7, Z8, Z8
-	VMOVAPS.Z   Z8, K1, Z8
-	VFMADD231PS Z8, Z8, Z9
+	JZ          colsDone24
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS.Z   (CX)(R10*1), K1, Z9
+	VSUBPS      Z7, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS.Z   (CX)(R11*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z11
 
-colsDone20:
-	VSHUFF32X4 $0x4e, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VSHUFF32X4 $0xb1, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0x4e, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0xb1, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VDIVPS     Z1, Z9, Z9
-	VADDPS     Z0, Z9, Z9
-	VSQRTPS    Z9, Z9
-	VMOVUPS    one<>+0(SB), Z8
-	VDIVPS     Z9, Z8, Z8
-	MOVQ       DX, R8
-	XORQ       DI, DI
+colsDone24:
+	VSHUFF32X4 $0x4e, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VSHUFF32X4 $0xb1, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VDIVPS     Z1, Z10, Z10
+	VADDPS     Z0, Z10, Z10
+	VSQRTPS    Z10, Z10
+	VMOVUPS    one<>+0(SB), Z9
+	VDIVPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x4e, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VSHUFF32X4 $0xb1, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0x4e, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0xb1, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VDIVPS     Z1, Z11, Z11
+	VADDPS     Z0, Z11, Z11
+	VSQRTPS    Z11, Z11
+	VMOVUPS    one<>+0(SB), Z12
+	VDIVPS     Z11, Z12, Z12
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments25
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X8, (R11)
+	VMOVSS     X7, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X12, (R11)
+	VMOVSS     X9, (R10)
 
-cols21:
-	CMPQ        DI, R10
-	JGE         colsTail22
-	VMOVUPS     (CX)(DI*1), Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VMOVUPS     (SI)(DI*1), Z11
-	VMULPS      Z11, Z10, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z10
-	VADDPS      Z3, Z10, Z10
-	VMAXPS      Z10, Z4, Z10
-	VMINPS      Z10, Z5, Z10
-	VADDPS      Z6, Z10, Z10
-	VCVTPS2DQ   Z10, Z10
-	VPMOVDB     Z10, (R8)
-	ADDQ        $0x10, R8
-	ADDQ        $0x40, DI
-	JMP         cols21
+noMoments25:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one26
+	ADDQ  40(AX), R10
 
-colsTail22:
+one26:
+	XORQ R11, R11
+
+cols27:
+	CMPQ        R11, R8
+	JGE         colsTail28
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (CX)(R11*1), Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	MOVQ        56(AX), R13
+	VMOVUPS     (R13)(R11*1), Z14
+	VMULPS      Z14, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (DX)
+	ADDQ        $0x10, DX
+	VMOVUPS     (CX)(R12*1), Z13
+	VSUBPS      Z8, Z13, Z13
+	VMULPS      Z12, Z13, Z13
+	MOVQ        56(AX), R12
+	VMOVUPS     (R12)(R11*1), Z14
+	VMULPS      Z14, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (R10)
+	ADDQ        $0x10, R10
+	ADDQ        $0x40, R11
+	JMP         cols27
+
+colsTail28:
 	TESTQ       R9, R9
-	JZ          colsDone23
-	VMOVUPS.Z   (CX)(DI*1), K1, Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VMOVUPS.Z   (SI)(DI*1), K1, Z8
-	VMULPS      Z8, Z10, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z8
-	VADDPS      Z3, Z8, Z8
-	VMAXPS      Z8, Z4, Z8
-	VMINPS      Z8, Z5, Z8
-	VADDPS      Z6, Z8, Z8
-	VCVTPS2DQ   Z8, Z8
-	VPMOVDB     Z8, K1, (R8)
-	ADDQ        $0x10, R8
+	JZ          colsDone29
+	LEAQ        (R11)(DI*1), DI
+	VMOVUPS.Z   (CX)(R11*1), K1, Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	MOVQ        56(AX), R12
+	VMOVUPS.Z   (R12)(R11*1), K1, Z9
+	VMULPS      Z9, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (DX)
+	VMOVUPS.Z   (CX)(DI*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMULPS      Z12, Z9, Z9
+	MOVQ        56(AX), DI
+	VMOVUPS.Z   (DI)(R11*1), K1, Z12
+	VMULPS      Z12, Z9, Z9
+	VDIVPS      Z2, Z9, Z9
+	VRNDSCALEPS $0x08, Z9, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (R10)
 
-colsDone23:
+colsDone29:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows14
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows17
 	JMP  variantsEnd1
 
 variant2:
 	TESTQ DI, DI
-	JZ    variant24
+	JZ    variant30
+	MOVQ  8(AX), SI
 
-rows25:
+rows31:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two32
+	XORQ DI, DI
+
+two32:
 	VXORPS X7, X7, X7
-	XORQ   SI, SI
+	VXORPS X8, X8, X8
+	XORQ   R10, R10
 
-cols26:
-	CMPQ    SI, R10
-	JGE     colsTail27
-	VMOVUPS (CX)(SI*1), Z8
-	VADDPS  Z8, Z7, Z7
-	ADDQ    $0x40, SI
-	JMP     cols26
+cols33:
+	CMPQ    R10, R8
+	JGE     colsTail34
+	LEAQ    (R10)(DI*1), R11
+	VMOVUPS (CX)(R10*1), Z9
+	VADDPS  Z9, Z7, Z7
+	VMOVUPS (CX)(R11*1), Z9
+	VADDPS  Z9, Z8, Z8
+	ADDQ    $0x40, R10
+	JMP     cols33
 
-colsTail27:
+colsTail34:
 	TESTQ     R9, R9
-	JZ        colsDone28
-	VMOVUPS.Z (CX)(SI*1), K1, Z8
-	VADDPS    Z8, Z7, Z7
+	JZ        colsDone35
+	LEAQ      (R10)(DI*1), R11
+	VMOVUPS.Z (CX)(R10*1), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z (CX)(R11*1), K1, Z9
+	VADDPS    Z9, Z8, Z8
 
-colsDone28:
-	VSHUFF32X4 $0x4e, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VSHUFF32X4 $0xb1, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0x4e, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0xb1, Z7, Z8
-	VADDPS     Z8, Z7, Z7
+colsDone35:
+	VXORPS     X10, X10, X10
+	VXORPS     X11, X11, X11
+	VSHUFF32X4 $0x4e, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VSHUFF32X4 $0xb1, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0x4e, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0xb1, Z7, Z9
+	VADDPS     Z9, Z7, Z7
 	VDIVPS     Z1, Z7, Z7
-	VXORPS     X9, X9, X9
-	XORQ       SI, SI
-
-cols29:
-	CMPQ        SI, R10
-	JGE         colsTail30
-	VMOVUPS     (CX)(SI*1), Z8
-	VSUBPS      Z7, Z8, Z8
-	VFMADD231PS Z8, Z8, Z9
-	ADDQ        $0x40, SI
-	JMP         cols29
-
-colsTail30:
-	TESTQ       R9, R9
-	JZ          colsDone31
-	VMOVUPS.Z   (CX)(SI*1), K1, Z8
-	VSUBPS      Z7, Z8, Z8
-	VMOVAPS.Z   Z8, K1, Z8
-	VFMADD231PS Z8, Z8, Z9
-
-colsDone31:
-	VSHUFF32X4 $0x4e, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VSHUFF32X4 $0xb1, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0x4e, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0xb1, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VDIVPS     Z1, Z9, Z9
-	VADDPS     Z0, Z9, Z9
-	VSQRTPS    Z9, Z9
-	VMOVUPS    one<>+0(SB), Z8
-	VDIVPS     Z9, Z8, Z8
-	MOVQ       DX, R8
-	XORQ       SI, SI
-
-cols32:
-	CMPQ        SI, R10
-	JGE         colsTail33
-	VMOVUPS     (CX)(SI*1), Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VMOVUPS     (DI)(SI*1), Z11
-	VADDPS      Z11, Z10, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z10
-	VADDPS      Z3, Z10, Z10
-	VMAXPS      Z10, Z4, Z10
-	VMINPS      Z10, Z5, Z10
-	VADDPS      Z6, Z10, Z10
-	VCVTPS2DQ   Z10, Z10
-	VPMOVDB     Z10, (R8)
-	ADDQ        $0x10, R8
-	ADDQ        $0x40, SI
-	JMP         cols32
-
-colsTail33:
-	TESTQ       R9, R9
-	JZ          colsDone34
-	VMOVUPS.Z   (CX)(SI*1), K1, Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VMOVUPS.Z   (DI)(SI*1), K1, Z8
-	VADDPS      Z8, Z10, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z8
-	VADDPS      Z3, Z8, Z8
-	VMAXPS      Z8, Z4, Z8
-	VMINPS      Z8, Z5, Z8
-	VADDPS      Z6, Z8, Z8
-	VCVTPS2DQ   Z8, Z8
-	VPMOVDB     Z8, K1, (R8)
-	ADDQ        $0x10, R8
-
-colsDone34:
-	ADDQ 8(AX), CX
-	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows25
-	JMP  variantsEnd1
-
-variant24:
-rows35:
-	VXORPS X7, X7, X7
-	XORQ   SI, SI
+	VSHUFF32X4 $0x4e, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VDIVPS     Z1, Z8, Z8
+	XORQ       R10, R10
 
 cols36:
-	CMPQ    SI, R10
-	JGE     colsTail37
-	VMOVUPS (CX)(SI*1), Z8
-	VADDPS  Z8, Z7, Z7
-	ADDQ    $0x40, SI
-	JMP     cols36
+	CMPQ        R10, R8
+	JGE         colsTail37
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (CX)(R10*1), Z9
+	VSUBPS      Z7, Z9, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS     (CX)(R11*1), Z9
+	VSUBPS      Z8, Z9, Z9
+	VFMADD231PS Z9, Z9, Z11
+	ADDQ        $0x40, R10
+	JMP         cols36
 
 colsTail37:
-	TESTQ     R9, R9
-	JZ        colsDone38
-	VMOVUPS.Z (CX)(SI*1), K1, Z8
-	VADDPS    Z8, Z7, Z7
+	TESTQ       R9, R9
+	JZ          colsDone38
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS.Z   (CX)(R10*1), K1, Z9
+	VSUBPS      Z7, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS.Z   (CX)(R11*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z11
 
 colsDone38:
-	VSHUFF32X4 $0x4e, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VSHUFF32X4 $0xb1, Z7, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0x4e, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VPERMILPS  $0xb1, Z7, Z8
-	VADDPS     Z8, Z7, Z7
-	VDIVPS     Z1, Z7, Z7
-	VXORPS     X9, X9, X9
-	XORQ       SI, SI
+	VSHUFF32X4 $0x4e, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VSHUFF32X4 $0xb1, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VDIVPS     Z1, Z10, Z10
+	VADDPS     Z0, Z10, Z10
+	VSQRTPS    Z10, Z10
+	VMOVUPS    one<>+0(SB), Z9
+	VDIVPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x4e, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VSHUFF32X4 $0xb1, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0x4e, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0xb1, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VDIVPS     Z1, Z11, Z11
+	VADDPS     Z0, Z11, Z11
+	VSQRTPS    Z11, Z11
+	VMOVUPS    one<>+0(SB), Z12
+	VDIVPS     Z11, Z12, Z12
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments39
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X8, (R11)
+	VMOVSS     X7, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X12, (R11)
+	VMOVSS     X9, (R10)
 
-cols39:
-	CMPQ        SI, R10
-	JGE         colsTail40
-	VMOVUPS     (CX)(SI*1), Z8
-	VSUBPS      Z7, Z8, Z8
-	VFMADD231PS Z8, Z8, Z9
-	ADDQ        $0x40, SI
-	JMP         cols39
+noMoments39:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one40
+	ADDQ  40(AX), R10
 
-colsTail40:
+one40:
+	XORQ R11, R11
+
+cols41:
+	CMPQ        R11, R8
+	JGE         colsTail42
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (CX)(R11*1), Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	MOVQ        64(AX), R13
+	VMOVUPS     (R13)(R11*1), Z14
+	VADDPS      Z14, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (DX)
+	ADDQ        $0x10, DX
+	VMOVUPS     (CX)(R12*1), Z13
+	VSUBPS      Z8, Z13, Z13
+	VMULPS      Z12, Z13, Z13
+	MOVQ        64(AX), R12
+	VMOVUPS     (R12)(R11*1), Z14
+	VADDPS      Z14, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (R10)
+	ADDQ        $0x10, R10
+	ADDQ        $0x40, R11
+	JMP         cols41
+
+colsTail42:
 	TESTQ       R9, R9
-	JZ          colsDone41
-	VMOVUPS.Z   (CX)(SI*1), K1, Z8
-	VSUBPS      Z7, Z8, Z8
-	VMOVAPS.Z   Z8, K1, Z8
-	VFMADD231PS Z8, Z8, Z9
+	JZ          colsDone43
+	LEAQ        (R11)(DI*1), DI
+	VMOVUPS.Z   (CX)(R11*1), K1, Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	MOVQ        64(AX), R12
+	VMOVUPS.Z   (R12)(R11*1), K1, Z9
+	VADDPS      Z9, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (DX)
+	VMOVUPS.Z   (CX)(DI*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMULPS      Z12, Z9, Z9
+	MOVQ        64(AX), DI
+	VMOVUPS.Z   (DI)(R11*1), K1, Z12
+	VADDPS      Z12, Z9, Z9
+	VDIVPS      Z2, Z9, Z9
+	VRNDSCALEPS $0x08, Z9, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (R10)
 
-colsDone41:
-	VSHUFF32X4 $0x4e, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VSHUFF32X4 $0xb1, Z9, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0x4e, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VPERMILPS  $0xb1, Z9, Z8
-	VADDPS     Z8, Z9, Z9
-	VDIVPS     Z1, Z9, Z9
-	VADDPS     Z0, Z9, Z9
-	VSQRTPS    Z9, Z9
-	VMOVUPS    one<>+0(SB), Z8
-	VDIVPS     Z9, Z8, Z8
-	MOVQ       DX, R8
-	XORQ       SI, SI
-
-cols42:
-	CMPQ        SI, R10
-	JGE         colsTail43
-	VMOVUPS     (CX)(SI*1), Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z10
-	VADDPS      Z3, Z10, Z10
-	VMAXPS      Z10, Z4, Z10
-	VMINPS      Z10, Z5, Z10
-	VADDPS      Z6, Z10, Z10
-	VCVTPS2DQ   Z10, Z10
-	VPMOVDB     Z10, (R8)
-	ADDQ        $0x10, R8
-	ADDQ        $0x40, SI
-	JMP         cols42
-
-colsTail43:
-	TESTQ       R9, R9
-	JZ          colsDone44
-	VMOVUPS.Z   (CX)(SI*1), K1, Z10
-	VSUBPS      Z7, Z10, Z10
-	VMULPS      Z8, Z10, Z10
-	VDIVPS      Z2, Z10, Z10
-	VRNDSCALEPS $0x08, Z10, Z8
-	VADDPS      Z3, Z8, Z8
-	VMAXPS      Z8, Z4, Z8
-	VMINPS      Z8, Z5, Z8
-	VADDPS      Z6, Z8, Z8
-	VCVTPS2DQ   Z8, Z8
-	VPMOVDB     Z8, K1, (R8)
-	ADDQ        $0x10, R8
-
-colsDone44:
+colsDone43:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
-	DECQ BX
-	JNZ  rows35
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows31
+	JMP  variantsEnd1
+
+variant30:
+	MOVQ 8(AX), SI
+
+rows44:
+	MOVQ SI, DI
+	CMPQ BX, $0x02
+	JGE  two45
+	XORQ DI, DI
+
+two45:
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	XORQ   R10, R10
+
+cols46:
+	CMPQ    R10, R8
+	JGE     colsTail47
+	LEAQ    (R10)(DI*1), R11
+	VMOVUPS (CX)(R10*1), Z9
+	VADDPS  Z9, Z7, Z7
+	VMOVUPS (CX)(R11*1), Z9
+	VADDPS  Z9, Z8, Z8
+	ADDQ    $0x40, R10
+	JMP     cols46
+
+colsTail47:
+	TESTQ     R9, R9
+	JZ        colsDone48
+	LEAQ      (R10)(DI*1), R11
+	VMOVUPS.Z (CX)(R10*1), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z (CX)(R11*1), K1, Z9
+	VADDPS    Z9, Z8, Z8
+
+colsDone48:
+	VXORPS     X10, X10, X10
+	VXORPS     X11, X11, X11
+	VSHUFF32X4 $0x4e, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VSHUFF32X4 $0xb1, Z7, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0x4e, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VPERMILPS  $0xb1, Z7, Z9
+	VADDPS     Z9, Z7, Z7
+	VDIVPS     Z1, Z7, Z7
+	VSHUFF32X4 $0x4e, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z9
+	VADDPS     Z9, Z8, Z8
+	VDIVPS     Z1, Z8, Z8
+	XORQ       R10, R10
+
+cols49:
+	CMPQ        R10, R8
+	JGE         colsTail50
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS     (CX)(R10*1), Z9
+	VSUBPS      Z7, Z9, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS     (CX)(R11*1), Z9
+	VSUBPS      Z8, Z9, Z9
+	VFMADD231PS Z9, Z9, Z11
+	ADDQ        $0x40, R10
+	JMP         cols49
+
+colsTail50:
+	TESTQ       R9, R9
+	JZ          colsDone51
+	LEAQ        (R10)(DI*1), R11
+	VMOVUPS.Z   (CX)(R10*1), K1, Z9
+	VSUBPS      Z7, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z10
+	VMOVUPS.Z   (CX)(R11*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMOVAPS.Z   Z9, K1, Z9
+	VFMADD231PS Z9, Z9, Z11
+
+colsDone51:
+	VSHUFF32X4 $0x4e, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VSHUFF32X4 $0xb1, Z10, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0x4e, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VPERMILPS  $0xb1, Z10, Z9
+	VADDPS     Z9, Z10, Z10
+	VDIVPS     Z1, Z10, Z10
+	VADDPS     Z0, Z10, Z10
+	VSQRTPS    Z10, Z10
+	VMOVUPS    one<>+0(SB), Z9
+	VDIVPS     Z10, Z9, Z9
+	VSHUFF32X4 $0x4e, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VSHUFF32X4 $0xb1, Z11, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0x4e, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VPERMILPS  $0xb1, Z11, Z12
+	VADDPS     Z12, Z11, Z11
+	VDIVPS     Z1, Z11, Z11
+	VADDPS     Z0, Z11, Z11
+	VSQRTPS    Z11, Z11
+	VMOVUPS    one<>+0(SB), Z12
+	VDIVPS     Z11, Z12, Z12
+	CMPQ       216(AX), $0x00
+	JEQ        noMoments52
+	MOVQ       216(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X8, (R11)
+	VMOVSS     X7, (R10)
+	MOVQ       224(AX), R10
+	MOVQ       16(AX), R11
+	SUBQ       BX, R11
+	LEAQ       (R10)(R11*4), R10
+	LEAQ       4(R10), R11
+	TESTQ      DI, DI
+	CMOVQEQ    R10, R11
+	VMOVSS     X12, (R11)
+	VMOVSS     X9, (R10)
+
+noMoments52:
+	MOVQ  DX, R10
+	TESTQ DI, DI
+	JZ    one53
+	ADDQ  40(AX), R10
+
+one53:
+	XORQ R11, R11
+
+cols54:
+	CMPQ        R11, R8
+	JGE         colsTail55
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (CX)(R11*1), Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (DX)
+	ADDQ        $0x10, DX
+	VMOVUPS     (CX)(R12*1), Z13
+	VSUBPS      Z8, Z13, Z13
+	VMULPS      Z12, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z13
+	VADDPS      Z3, Z13, Z13
+	VMAXPS      Z13, Z4, Z13
+	VMINPS      Z13, Z5, Z13
+	VADDPS      Z6, Z13, Z13
+	VCVTPS2DQ   Z13, Z13
+	VPMOVDB     Z13, (R10)
+	ADDQ        $0x10, R10
+	ADDQ        $0x40, R11
+	JMP         cols54
+
+colsTail55:
+	TESTQ       R9, R9
+	JZ          colsDone56
+	LEAQ        (R11)(DI*1), DI
+	VMOVUPS.Z   (CX)(R11*1), K1, Z13
+	VSUBPS      Z7, Z13, Z13
+	VMULPS      Z9, Z13, Z13
+	VDIVPS      Z2, Z13, Z13
+	VRNDSCALEPS $0x08, Z13, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (DX)
+	VMOVUPS.Z   (CX)(DI*1), K1, Z9
+	VSUBPS      Z8, Z9, Z9
+	VMULPS      Z12, Z9, Z9
+	VDIVPS      Z2, Z9, Z9
+	VRNDSCALEPS $0x08, Z9, Z9
+	VADDPS      Z3, Z9, Z9
+	VMAXPS      Z9, Z4, Z9
+	VMINPS      Z9, Z5, Z9
+	VADDPS      Z6, Z9, Z9
+	VCVTPS2DQ   Z9, Z9
+	VPMOVDB     Z9, K1, (R10)
+
+colsDone56:
+	SUBQ 24(AX), DX
+	ADDQ R9, DX
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	ADDQ 8(AX), CX
+	ADDQ 40(AX), DX
+	SUBQ $0x02, BX
+	JG   rows44
 
 variantsEnd1:
 	VZEROUPPER
@@ -520,7 +955,7 @@ TEXT ·softmaxCodesAVX512(SB), NOSPLIT, $0-8
 	VBROADCASTSS 128(AX), Z5
 	VBROADCASTSS 136(AX), Z6
 
-rows45:
+rows57:
 	VMOVUPS      negInf<>+0(SB), Z7
 	VPBROADCASTD (SI), Z8
 	MOVQ         80(AX), R12
@@ -531,19 +966,19 @@ rows45:
 	MOVQ         192(AX), R13
 	VBROADCASTSS (R13)(R12*1), Z10
 	CMPQ         72(AX), $0x00
-	JEQ          variant47
+	JEQ          variant59
 	CMPQ         88(AX), $0x00
-	JEQ          variant48
+	JEQ          variant60
 	CMPQ         104(AX), $0x00
-	JEQ          variant49
+	JEQ          variant61
 	CMPQ         200(AX), $0x00
-	JEQ          variant50
+	JEQ          variant62
 	MOVQ         72(AX), R12
 	XORQ         R13, R13
 
-cols51:
+cols63:
 	CMPQ      R13, R10
-	JGE       colsTail52
+	JGE       colsTail64
 	VMOVUPS   (CX)(R13*1), Z11
 	VPSUBD    Z8, Z11, Z11
 	VMOVUPS   (R12)(R13*1), Z12
@@ -566,11 +1001,11 @@ cols51:
 	VMOVUPS   Z11, (DI)(R13*1)
 	VMAXPS    Z11, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols51
+	JMP       cols63
 
-colsTail52:
+colsTail64:
 	TESTQ     R11, R11
-	JZ        colsDone53
+	JZ        colsDone65
 	VMOVUPS.Z (CX)(R13*1), K1, Z11
 	VPSUBD    Z8, Z11, Z11
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -593,159 +1028,159 @@ colsTail52:
 	VMOVUPS   Z11, K1, (DI)(R13*1)
 	VMAXPS    Z11, Z7, K1, Z7
 
-colsDone53:
-	JMP scaled46
+colsDone65:
+	JMP scaled58
 
-variant50:
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols54:
-	CMPQ      R13, R10
-	JGE       colsTail55
-	VMOVUPS   (CX)(R13*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS   (R12)(R13*1), Z10
-	VPSUBD    Z10, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   (R9)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R13*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols54
-
-colsTail55:
-	TESTQ     R11, R11
-	JZ        colsDone56
-	VMOVUPS.Z (CX)(R13*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS.Z (R9)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R13*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone56:
-	JMP scaled46
-
-variant49:
-	CMPQ 200(AX), $0x00
-	JEQ  variant57
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols58:
-	CMPQ      R13, R10
-	JGE       colsTail59
-	VMOVUPS   (CX)(R13*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS   (R12)(R13*1), Z12
-	VPSUBD    Z12, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R8)(R13*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R13*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols58
-
-colsTail59:
-	TESTQ     R11, R11
-	JZ        colsDone60
-	VMOVUPS.Z (CX)(R13*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R13*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone60:
-	JMP scaled46
-
-variant57:
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols61:
-	CMPQ      R13, R10
-	JGE       colsTail62
-	VMOVUPS   (CX)(R13*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS   (R12)(R13*1), Z10
-	VPSUBD    Z10, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R13*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols61
-
-colsTail62:
-	TESTQ     R11, R11
-	JZ        colsDone63
-	VMOVUPS.Z (CX)(R13*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R13*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone63:
-	JMP scaled46
-
-variant48:
-	CMPQ 104(AX), $0x00
-	JEQ  variant64
-	CMPQ 200(AX), $0x00
-	JEQ  variant65
+variant62:
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
 cols66:
 	CMPQ      R13, R10
 	JGE       colsTail67
+	VMOVUPS   (CX)(R13*1), Z9
+	VPSUBD    Z8, Z9, Z9
+	VMOVUPS   (R12)(R13*1), Z10
+	VPSUBD    Z10, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS   (R8)(R13*1), Z10
+	VADDPS    Z10, Z9, Z9
+	VMOVUPS   (R9)(R13*1), Z10
+	VADDPS    Z10, Z9, Z9
+	VMOVUPS   Z9, (DI)(R13*1)
+	VMAXPS    Z9, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols66
+
+colsTail67:
+	TESTQ     R11, R11
+	JZ        colsDone68
+	VMOVUPS.Z (CX)(R13*1), K1, Z9
+	VPSUBD    Z8, Z9, Z9
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS.Z (R8)(R13*1), K1, Z8
+	VADDPS    Z8, Z9, Z9
+	VMOVUPS.Z (R9)(R13*1), K1, Z8
+	VADDPS    Z8, Z9, Z9
+	VMOVUPS   Z9, K1, (DI)(R13*1)
+	VMAXPS    Z9, Z7, K1, Z7
+
+colsDone68:
+	JMP scaled58
+
+variant61:
+	CMPQ 200(AX), $0x00
+	JEQ  variant69
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols70:
+	CMPQ      R13, R10
+	JGE       colsTail71
+	VMOVUPS   (CX)(R13*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS   (R12)(R13*1), Z12
+	VPSUBD    Z12, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R14
+	VMOVUPS   (R14)(R13*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R8)(R13*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R13*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols70
+
+colsTail71:
+	TESTQ     R11, R11
+	JZ        colsDone72
+	VMOVUPS.Z (CX)(R13*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R12
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R8)(R13*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R13*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone72:
+	JMP scaled58
+
+variant69:
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols73:
+	CMPQ      R13, R10
+	JGE       colsTail74
+	VMOVUPS   (CX)(R13*1), Z9
+	VPSUBD    Z8, Z9, Z9
+	VMOVUPS   (R12)(R13*1), Z10
+	VPSUBD    Z10, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS   (R8)(R13*1), Z10
+	VADDPS    Z10, Z9, Z9
+	VMOVUPS   Z9, (DI)(R13*1)
+	VMAXPS    Z9, Z7, Z7
+	ADDQ      $0x40, R13
+	JMP       cols73
+
+colsTail74:
+	TESTQ     R11, R11
+	JZ        colsDone75
+	VMOVUPS.Z (CX)(R13*1), K1, Z9
+	VPSUBD    Z8, Z9, Z9
+	VMOVUPS.Z (R12)(R13*1), K1, Z8
+	VPSUBD    Z8, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS.Z (R8)(R13*1), K1, Z8
+	VADDPS    Z8, Z9, Z9
+	VMOVUPS   Z9, K1, (DI)(R13*1)
+	VMAXPS    Z9, Z7, K1, Z7
+
+colsDone75:
+	JMP scaled58
+
+variant60:
+	CMPQ 104(AX), $0x00
+	JEQ  variant76
+	CMPQ 200(AX), $0x00
+	JEQ  variant77
+	MOVQ 72(AX), R12
+	XORQ R13, R13
+
+cols78:
+	CMPQ      R13, R10
+	JGE       colsTail79
 	VMOVUPS   (CX)(R13*1), Z11
 	VPSUBD    Z8, Z11, Z11
 	VMOVUPS   (R12)(R13*1), Z12
@@ -766,11 +1201,11 @@ cols66:
 	VMOVUPS   Z11, (DI)(R13*1)
 	VMAXPS    Z11, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols66
+	JMP       cols78
 
-colsTail67:
+colsTail79:
 	TESTQ     R11, R11
-	JZ        colsDone68
+	JZ        colsDone80
 	VMOVUPS.Z (CX)(R13*1), K1, Z11
 	VPSUBD    Z8, Z11, Z11
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -791,16 +1226,16 @@ colsTail67:
 	VMOVUPS   Z11, K1, (DI)(R13*1)
 	VMAXPS    Z11, Z7, K1, Z7
 
-colsDone68:
-	JMP scaled46
+colsDone80:
+	JMP scaled58
 
-variant65:
+variant77:
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
-cols69:
+cols81:
 	CMPQ      R13, R10
-	JGE       colsTail70
+	JGE       colsTail82
 	VMOVUPS   (CX)(R13*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS   (R12)(R13*1), Z10
@@ -813,11 +1248,11 @@ cols69:
 	VMOVUPS   Z9, (DI)(R13*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols69
+	JMP       cols81
 
-colsTail70:
+colsTail82:
 	TESTQ     R11, R11
-	JZ        colsDone71
+	JZ        colsDone83
 	VMOVUPS.Z (CX)(R13*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -830,18 +1265,18 @@ colsTail70:
 	VMOVUPS   Z9, K1, (DI)(R13*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone71:
-	JMP scaled46
+colsDone83:
+	JMP scaled58
 
-variant64:
+variant76:
 	CMPQ 200(AX), $0x00
-	JEQ  variant72
+	JEQ  variant84
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
-cols73:
+cols85:
 	CMPQ      R13, R10
-	JGE       colsTail74
+	JGE       colsTail86
 	VMOVUPS   (CX)(R13*1), Z11
 	VPSUBD    Z8, Z11, Z11
 	VMOVUPS   (R12)(R13*1), Z12
@@ -860,11 +1295,11 @@ cols73:
 	VMOVUPS   Z11, (DI)(R13*1)
 	VMAXPS    Z11, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols73
+	JMP       cols85
 
-colsTail74:
+colsTail86:
 	TESTQ     R11, R11
-	JZ        colsDone75
+	JZ        colsDone87
 	VMOVUPS.Z (CX)(R13*1), K1, Z11
 	VPSUBD    Z8, Z11, Z11
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -883,16 +1318,16 @@ colsTail74:
 	VMOVUPS   Z11, K1, (DI)(R13*1)
 	VMAXPS    Z11, Z7, K1, Z7
 
-colsDone75:
-	JMP scaled46
+colsDone87:
+	JMP scaled58
 
-variant72:
+variant84:
 	MOVQ 72(AX), R12
 	XORQ R13, R13
 
-cols76:
+cols88:
 	CMPQ      R13, R10
-	JGE       colsTail77
+	JGE       colsTail89
 	VMOVUPS   (CX)(R13*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS   (R12)(R13*1), Z10
@@ -903,11 +1338,11 @@ cols76:
 	VMOVUPS   Z9, (DI)(R13*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R13
-	JMP       cols76
+	JMP       cols88
 
-colsTail77:
+colsTail89:
 	TESTQ     R11, R11
-	JZ        colsDone78
+	JZ        colsDone90
 	VMOVUPS.Z (CX)(R13*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VMOVUPS.Z (R12)(R13*1), K1, Z8
@@ -918,22 +1353,22 @@ colsTail77:
 	VMOVUPS   Z9, K1, (DI)(R13*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone78:
-	JMP scaled46
+colsDone90:
+	JMP scaled58
 
-variant47:
+variant59:
 	CMPQ 88(AX), $0x00
-	JEQ  variant79
+	JEQ  variant91
 	CMPQ 104(AX), $0x00
-	JEQ  variant80
+	JEQ  variant92
 	CMPQ 200(AX), $0x00
-	JEQ  variant81
+	JEQ  variant93
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols82:
+cols94:
 	CMPQ      R12, R10
-	JGE       colsTail83
+	JGE       colsTail95
 	VMOVUPS   (CX)(R12*1), Z11
 	VPSUBD    Z8, Z11, Z11
 	VCVTDQ2PS Z11, Z11
@@ -954,11 +1389,11 @@ cols82:
 	VMOVUPS   Z11, (DI)(R12*1)
 	VMAXPS    Z11, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols82
+	JMP       cols94
 
-colsTail83:
+colsTail95:
 	TESTQ     R11, R11
-	JZ        colsDone84
+	JZ        colsDone96
 	VMOVUPS.Z (CX)(R12*1), K1, Z11
 	VPSUBD    Z8, Z11, Z11
 	VCVTDQ2PS Z11, Z11
@@ -979,147 +1414,147 @@ colsTail83:
 	VMOVUPS   Z11, K1, (DI)(R12*1)
 	VMAXPS    Z11, Z7, K1, Z7
 
-colsDone84:
-	JMP scaled46
+colsDone96:
+	JMP scaled58
 
-variant81:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols85:
-	CMPQ      R12, R10
-	JGE       colsTail86
-	VMOVUPS   (CX)(R12*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   (R9)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R12*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols85
-
-colsTail86:
-	TESTQ     R11, R11
-	JZ        colsDone87
-	VMOVUPS.Z (CX)(R12*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS.Z (R9)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R12*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone87:
-	JMP scaled46
-
-variant80:
-	CMPQ 200(AX), $0x00
-	JEQ  variant88
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols89:
-	CMPQ      R12, R10
-	JGE       colsTail90
-	VMOVUPS   (CX)(R12*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R8)(R12*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R12*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols89
-
-colsTail90:
-	TESTQ     R11, R11
-	JZ        colsDone91
-	VMOVUPS.Z (CX)(R12*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R12*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone91:
-	JMP scaled46
-
-variant88:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols92:
-	CMPQ      R12, R10
-	JGE       colsTail93
-	VMOVUPS   (CX)(R12*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R12*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols92
-
-colsTail93:
-	TESTQ     R11, R11
-	JZ        colsDone94
-	VMOVUPS.Z (CX)(R12*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R12*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone94:
-	JMP scaled46
-
-variant79:
-	CMPQ 104(AX), $0x00
-	JEQ  variant95
-	CMPQ 200(AX), $0x00
-	JEQ  variant96
+variant93:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
 cols97:
 	CMPQ      R12, R10
 	JGE       colsTail98
+	VMOVUPS   (CX)(R12*1), Z9
+	VPSUBD    Z8, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS   (R8)(R12*1), Z10
+	VADDPS    Z10, Z9, Z9
+	VMOVUPS   (R9)(R12*1), Z10
+	VADDPS    Z10, Z9, Z9
+	VMOVUPS   Z9, (DI)(R12*1)
+	VMAXPS    Z9, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols97
+
+colsTail98:
+	TESTQ     R11, R11
+	JZ        colsDone99
+	VMOVUPS.Z (CX)(R12*1), K1, Z9
+	VPSUBD    Z8, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS.Z (R8)(R12*1), K1, Z8
+	VADDPS    Z8, Z9, Z9
+	VMOVUPS.Z (R9)(R12*1), K1, Z8
+	VADDPS    Z8, Z9, Z9
+	VMOVUPS   Z9, K1, (DI)(R12*1)
+	VMAXPS    Z9, Z7, K1, Z7
+
+colsDone99:
+	JMP scaled58
+
+variant92:
+	CMPQ 200(AX), $0x00
+	JEQ  variant100
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols101:
+	CMPQ      R12, R10
+	JGE       colsTail102
+	VMOVUPS   (CX)(R12*1), Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z12, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS   (R13)(R12*1), Z12
+	VMULPS    Z10, Z12, Z12
+	VADDPS    Z12, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS   (R8)(R12*1), Z12
+	VADDPS    Z12, Z11, Z11
+	VMOVUPS   Z11, (DI)(R12*1)
+	VMAXPS    Z11, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols101
+
+colsTail102:
+	TESTQ     R11, R11
+	JZ        colsDone103
+	VMOVUPS.Z (CX)(R12*1), K1, Z11
+	VPSUBD    Z8, Z11, Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z5, Z11, Z11
+	VMULPS    Z9, Z11, Z11
+	MOVQ      200(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z8, Z11, Z11
+	MOVQ      208(AX), R13
+	VMOVUPS.Z (R13)(R12*1), K1, Z8
+	VMULPS    Z10, Z8, Z8
+	VADDPS    Z8, Z11, Z11
+	VMULPS    Z6, Z11, Z11
+	VMOVUPS.Z (R8)(R12*1), K1, Z8
+	VADDPS    Z8, Z11, Z11
+	VMOVUPS   Z11, K1, (DI)(R12*1)
+	VMAXPS    Z11, Z7, K1, Z7
+
+colsDone103:
+	JMP scaled58
+
+variant100:
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols104:
+	CMPQ      R12, R10
+	JGE       colsTail105
+	VMOVUPS   (CX)(R12*1), Z9
+	VPSUBD    Z8, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS   (R8)(R12*1), Z10
+	VADDPS    Z10, Z9, Z9
+	VMOVUPS   Z9, (DI)(R12*1)
+	VMAXPS    Z9, Z7, Z7
+	ADDQ      $0x40, R12
+	JMP       cols104
+
+colsTail105:
+	TESTQ     R11, R11
+	JZ        colsDone106
+	VMOVUPS.Z (CX)(R12*1), K1, Z9
+	VPSUBD    Z8, Z9, Z9
+	VCVTDQ2PS Z9, Z9
+	VMULPS    Z5, Z9, Z9
+	VMULPS    Z6, Z9, Z9
+	VMOVUPS.Z (R8)(R12*1), K1, Z8
+	VADDPS    Z8, Z9, Z9
+	VMOVUPS   Z9, K1, (DI)(R12*1)
+	VMAXPS    Z9, Z7, K1, Z7
+
+colsDone106:
+	JMP scaled58
+
+variant91:
+	CMPQ 104(AX), $0x00
+	JEQ  variant107
+	CMPQ 200(AX), $0x00
+	JEQ  variant108
+	MOVQ 72(AX), R12
+	XORQ R12, R12
+
+cols109:
+	CMPQ      R12, R10
+	JGE       colsTail110
 	VMOVUPS   (CX)(R12*1), Z11
 	VPSUBD    Z8, Z11, Z11
 	VCVTDQ2PS Z11, Z11
@@ -1138,11 +1573,11 @@ cols97:
 	VMOVUPS   Z11, (DI)(R12*1)
 	VMAXPS    Z11, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols97
+	JMP       cols109
 
-colsTail98:
+colsTail110:
 	TESTQ     R11, R11
-	JZ        colsDone99
+	JZ        colsDone111
 	VMOVUPS.Z (CX)(R12*1), K1, Z11
 	VPSUBD    Z8, Z11, Z11
 	VCVTDQ2PS Z11, Z11
@@ -1161,16 +1596,16 @@ colsTail98:
 	VMOVUPS   Z11, K1, (DI)(R12*1)
 	VMAXPS    Z11, Z7, K1, Z7
 
-colsDone99:
-	JMP scaled46
+colsDone111:
+	JMP scaled58
 
-variant96:
+variant108:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols100:
+cols112:
 	CMPQ      R12, R10
-	JGE       colsTail101
+	JGE       colsTail113
 	VMOVUPS   (CX)(R12*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -1181,11 +1616,11 @@ cols100:
 	VMOVUPS   Z9, (DI)(R12*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols100
+	JMP       cols112
 
-colsTail101:
+colsTail113:
 	TESTQ     R11, R11
-	JZ        colsDone102
+	JZ        colsDone114
 	VMOVUPS.Z (CX)(R12*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -1196,18 +1631,18 @@ colsTail101:
 	VMOVUPS   Z9, K1, (DI)(R12*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone102:
-	JMP scaled46
+colsDone114:
+	JMP scaled58
 
-variant95:
+variant107:
 	CMPQ 200(AX), $0x00
-	JEQ  variant103
+	JEQ  variant115
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols104:
+cols116:
 	CMPQ      R12, R10
-	JGE       colsTail105
+	JGE       colsTail117
 	VMOVUPS   (CX)(R12*1), Z11
 	VPSUBD    Z8, Z11, Z11
 	VCVTDQ2PS Z11, Z11
@@ -1224,11 +1659,11 @@ cols104:
 	VMOVUPS   Z11, (DI)(R12*1)
 	VMAXPS    Z11, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols104
+	JMP       cols116
 
-colsTail105:
+colsTail117:
 	TESTQ     R11, R11
-	JZ        colsDone106
+	JZ        colsDone118
 	VMOVUPS.Z (CX)(R12*1), K1, Z11
 	VPSUBD    Z8, Z11, Z11
 	VCVTDQ2PS Z11, Z11
@@ -1245,16 +1680,16 @@ colsTail105:
 	VMOVUPS   Z11, K1, (DI)(R12*1)
 	VMAXPS    Z11, Z7, K1, Z7
 
-colsDone106:
-	JMP scaled46
+colsDone118:
+	JMP scaled58
 
-variant103:
+variant115:
 	MOVQ 72(AX), R12
 	XORQ R12, R12
 
-cols107:
+cols119:
 	CMPQ      R12, R10
-	JGE       colsTail108
+	JGE       colsTail120
 	VMOVUPS   (CX)(R12*1), Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -1263,11 +1698,11 @@ cols107:
 	VMOVUPS   Z9, (DI)(R12*1)
 	VMAXPS    Z9, Z7, Z7
 	ADDQ      $0x40, R12
-	JMP       cols107
+	JMP       cols119
 
-colsTail108:
+colsTail120:
 	TESTQ     R11, R11
-	JZ        colsDone109
+	JZ        colsDone121
 	VMOVUPS.Z (CX)(R12*1), K1, Z9
 	VPSUBD    Z8, Z9, Z9
 	VCVTDQ2PS Z9, Z9
@@ -1276,8 +1711,8 @@ colsTail108:
 	VMOVUPS   Z9, K1, (DI)(R12*1)
 	VMAXPS    Z9, Z7, K1, Z7
 
-colsDone109:
-scaled46:
+colsDone121:
+scaled58:
 	VSHUFF32X4 $0x4e, Z7, Z7, Z8
 	VMAXPS     Z8, Z7, Z7
 	VSHUFF32X4 $0xb1, Z7, Z7, Z8
@@ -1290,9 +1725,9 @@ scaled46:
 	VMOVUPS    expMin<>+0(SB), Z8
 	XORQ       R12, R12
 
-cols110:
+cols122:
 	CMPQ         R12, R10
-	JGE          colsTail111
+	JGE          colsTail123
 	VMOVUPS      (DI)(R12*1), Z9
 	VSUBPS       Z7, Z9, Z9
 	VMAXPS       Z9, Z8, Z9
@@ -1311,11 +1746,11 @@ cols110:
 	VADDPS       Z11, Z13, Z13
 	VMOVUPS      Z11, (DI)(R12*1)
 	ADDQ         $0x40, R12
-	JMP          cols110
+	JMP          cols122
 
-colsTail111:
+colsTail123:
 	TESTQ        R11, R11
-	JZ           colsDone112
+	JZ           colsDone124
 	VMOVUPS.Z    (DI)(R12*1), K1, Z9
 	VSUBPS       Z7, Z9, Z9
 	VMAXPS       Z9, Z8, Z9
@@ -1335,7 +1770,7 @@ colsTail111:
 	VADDPS       Z8, Z13, Z13
 	VMOVUPS      Z8, K1, (DI)(R12*1)
 
-colsDone112:
+colsDone124:
 	VSHUFF32X4 $0x4e, Z13, Z13, Z7
 	VADDPS     Z7, Z13, Z13
 	VSHUFF32X4 $0xb1, Z13, Z13, Z7
@@ -1349,9 +1784,9 @@ colsDone112:
 	MOVQ       DX, R12
 	XORQ       R13, R13
 
-cols113:
+cols125:
 	CMPQ        R13, R10
-	JGE         colsTail114
+	JGE         colsTail126
 	VMOVUPS     (DI)(R13*1), Z8
 	VMULPS      Z7, Z8, Z8
 	VDIVPS      Z0, Z8, Z8
@@ -1364,11 +1799,11 @@ cols113:
 	VPMOVDB     Z8, (R12)
 	ADDQ        $0x10, R12
 	ADDQ        $0x40, R13
-	JMP         cols113
+	JMP         cols125
 
-colsTail114:
+colsTail126:
 	TESTQ       R11, R11
-	JZ          colsDone115
+	JZ          colsDone127
 	VMOVUPS.Z   (DI)(R13*1), K1, Z8
 	VMULPS      Z7, Z8, Z8
 	VDIVPS      Z0, Z8, Z8
@@ -1379,16 +1814,15 @@ colsTail114:
 	VADDPS      Z4, Z7, Z7
 	VCVTPS2DQ   Z7, Z7
 	VPMOVDB     Z7, K1, (R12)
-	ADDQ        $0x10, R12
 
-colsDone115:
+colsDone127:
 	ADDQ 8(AX), CX
 	ADDQ 40(AX), DX
 	ADDQ 96(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ $0x04, SI
 	DECQ BX
-	JNZ  rows45
+	JNZ  rows57
 	VZEROUPPER
 	RET
 

@@ -467,7 +467,7 @@ variantsEnd11:
 	RET
 
 // func layerNormAVX2(dst []float32, mean []float32, rstd []float32, x []float32, gamma []float32, beta []float32, rows int, n int, eps float32)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·layerNormAVX2(SB), NOSPLIT, $0-164
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         mean_base+24(FP), CX
@@ -497,399 +497,669 @@ TEXT ·layerNormAVX2(SB), NOSPLIT, $0-164
 	JZ           variant29
 
 rows30:
+	MOVQ R9, R12
+	CMPQ R8, $0x02
+	JGE  two31
+	XORQ R12, R12
+
+two31:
 	VXORPS X2, X2, X2
-	XORQ   R12, R12
+	VXORPS X3, X3, X3
+	XORQ   R14, R14
 
-cols31:
-	CMPQ    R12, R10
-	JGE     colsTail32
-	VMOVUPS (BX)(R12*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, R12
-	JMP     cols31
+cols32:
+	CMPQ    R14, R10
+	JGE     colsTail33
+	LEAQ    (R14)(R12*1), R15
+	VMOVUPS (BX)(R14*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (BX)(R15*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R14
+	JMP     cols32
 
-colsTail32:
+colsTail33:
 	TESTQ      R11, R11
-	JZ         colsDone33
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS (BX)(R12*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
+	JZ         colsDone34
+	LEAQ       (R14)(R12*1), R15
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R14*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R15*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
-colsDone33:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
+colsDone34:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
 	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       R12, R12
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R14, R14
 
-cols34:
-	CMPQ        R12, R10
-	JGE         colsTail35
-	VMOVUPS     (BX)(R12*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, R12
-	JMP         cols34
+cols35:
+	CMPQ        R14, R10
+	JGE         colsTail36
+	LEAQ        (R14)(R12*1), R15
+	VMOVUPS     (BX)(R14*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (BX)(R15*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R14
+	JMP         cols35
 
-colsTail35:
+colsTail36:
 	TESTQ       R11, R11
-	JZ          colsDone36
-	VMOVUPS     (R13), Y3
-	VMASKMOVPS  (BX)(R12*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R13), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	JZ          colsDone37
+	LEAQ        (R14)(R12*1), R15
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R14*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R15*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
-colsDone36:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
+colsDone37:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	LEAQ       4(CX), R14
+	TESTQ      R12, R12
+	CMOVQEQ    CX, R14
+	VMOVSS     X3, (R14)
 	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       R12, R12
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), R14
+	TESTQ      R12, R12
+	CMOVQEQ    DX, R14
+	VMOVSS     X7, (R14)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       R14, R14
 
-cols37:
-	CMPQ        R12, R10
-	JGE         colsTail38
-	VMOVUPS     (BX)(R12*1), Y5
-	VSUBPS      Y2, Y5, Y5
-	VMULPS      Y3, Y5, Y5
-	VMOVUPS     (DI)(R12*1), Y6
-	VMOVUPS     (SI)(R12*1), Y7
-	VFMADD213PS Y6, Y7, Y5
-	VMOVUPS     Y5, (AX)(R12*1)
-	ADDQ        $0x20, R12
-	JMP         cols37
+cols38:
+	CMPQ        R14, R10
+	JGE         colsTail39
+	LEAQ        (R14)(R12*1), R15
+	VMOVUPS     (BX)(R14*1), Y8
+	VSUBPS      Y2, Y8, Y8
+	VMULPS      Y4, Y8, Y8
+	VMOVUPS     (DI)(R14*1), Y9
+	VMOVUPS     (SI)(R14*1), Y10
+	VFMADD213PS Y9, Y10, Y8
+	VMOVUPS     Y8, (AX)(R14*1)
+	VMOVUPS     (BX)(R15*1), Y8
+	VSUBPS      Y3, Y8, Y8
+	VMULPS      Y7, Y8, Y8
+	VMOVUPS     (DI)(R14*1), Y9
+	VMOVUPS     (SI)(R14*1), Y10
+	VFMADD213PS Y9, Y10, Y8
+	VMOVUPS     Y8, (AX)(R15*1)
+	ADDQ        $0x20, R14
+	JMP         cols38
 
-colsTail38:
+colsTail39:
 	TESTQ       R11, R11
-	JZ          colsDone39
-	VMOVUPS     (R13), Y5
-	VMASKMOVPS  (BX)(R12*1), Y5, Y5
-	VSUBPS      Y2, Y5, Y5
-	VMULPS      Y3, Y5, Y5
-	VMOVUPS     (R13), Y3
-	VMASKMOVPS  (DI)(R12*1), Y3, Y3
-	VMOVUPS     (R13), Y6
-	VMASKMOVPS  (SI)(R12*1), Y6, Y6
-	VFMADD213PS Y3, Y6, Y5
-	VMOVUPS     (R13), Y3
-	VMASKMOVPS  Y5, Y3, (AX)(R12*1)
+	JZ          colsDone40
+	LEAQ        (R14)(R12*1), R12
+	VMOVUPS     (R13), Y8
+	VMASKMOVPS  (BX)(R14*1), Y8, Y8
+	VSUBPS      Y2, Y8, Y8
+	VMULPS      Y4, Y8, Y8
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (DI)(R14*1), Y4, Y4
+	VMOVUPS     (R13), Y9
+	VMASKMOVPS  (SI)(R14*1), Y9, Y9
+	VFMADD213PS Y4, Y9, Y8
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  Y8, Y4, (AX)(R14*1)
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R12*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VMULPS      Y7, Y4, Y4
+	VMOVUPS     (R13), Y7
+	VMASKMOVPS  (DI)(R14*1), Y7, Y7
+	VMOVUPS     (R13), Y8
+	VMASKMOVPS  (SI)(R14*1), Y8, Y8
+	VFMADD213PS Y7, Y8, Y4
+	VMOVUPS     (R13), Y7
+	VMASKMOVPS  Y4, Y7, (AX)(R12*1)
 
-colsDone39:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows30
+colsDone40:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows30
 	JMP  variantsEnd27
 
 variant29:
-rows40:
+rows41:
+	MOVQ R9, DI
+	CMPQ R8, $0x02
+	JGE  two42
+	XORQ DI, DI
+
+two42:
 	VXORPS X2, X2, X2
-	XORQ   DI, DI
+	VXORPS X3, X3, X3
+	XORQ   R12, R12
 
-cols41:
-	CMPQ    DI, R10
-	JGE     colsTail42
-	VMOVUPS (BX)(DI*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, DI
-	JMP     cols41
+cols43:
+	CMPQ    R12, R10
+	JGE     colsTail44
+	LEAQ    (R12)(DI*1), R14
+	VMOVUPS (BX)(R12*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (BX)(R14*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R12
+	JMP     cols43
 
-colsTail42:
+colsTail44:
 	TESTQ      R11, R11
-	JZ         colsDone43
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS (BX)(DI*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
+	JZ         colsDone45
+	LEAQ       (R12)(DI*1), R14
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R14*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
-colsDone43:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
+colsDone45:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
 	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       DI, DI
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R12, R12
 
-cols44:
-	CMPQ        DI, R10
-	JGE         colsTail45
-	VMOVUPS     (BX)(DI*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, DI
-	JMP         cols44
+cols46:
+	CMPQ        R12, R10
+	JGE         colsTail47
+	LEAQ        (R12)(DI*1), R14
+	VMOVUPS     (BX)(R12*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (BX)(R14*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R12
+	JMP         cols46
 
-colsTail45:
+colsTail47:
 	TESTQ       R11, R11
-	JZ          colsDone46
-	VMOVUPS     (R13), Y3
-	VMASKMOVPS  (BX)(DI*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R13), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	JZ          colsDone48
+	LEAQ        (R12)(DI*1), R14
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R12*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R14*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
-colsDone46:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
+colsDone48:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	LEAQ       4(CX), R12
+	TESTQ      DI, DI
+	CMOVQEQ    CX, R12
+	VMOVSS     X3, (R12)
 	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       DI, DI
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), R12
+	TESTQ      DI, DI
+	CMOVQEQ    DX, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       R12, R12
 
-cols47:
-	CMPQ    DI, R10
-	JGE     colsTail48
-	VMOVUPS (BX)(DI*1), Y5
-	VSUBPS  Y2, Y5, Y5
-	VMULPS  Y3, Y5, Y5
-	VMOVUPS (SI)(DI*1), Y6
-	VMULPS  Y6, Y5, Y5
-	VMOVUPS Y5, (AX)(DI*1)
-	ADDQ    $0x20, DI
-	JMP     cols47
+cols49:
+	CMPQ    R12, R10
+	JGE     colsTail50
+	LEAQ    (R12)(DI*1), R14
+	VMOVUPS (BX)(R12*1), Y8
+	VSUBPS  Y2, Y8, Y8
+	VMULPS  Y4, Y8, Y8
+	VMOVUPS (SI)(R12*1), Y9
+	VMULPS  Y9, Y8, Y8
+	VMOVUPS Y8, (AX)(R12*1)
+	VMOVUPS (BX)(R14*1), Y8
+	VSUBPS  Y3, Y8, Y8
+	VMULPS  Y7, Y8, Y8
+	VMOVUPS (SI)(R12*1), Y9
+	VMULPS  Y9, Y8, Y8
+	VMOVUPS Y8, (AX)(R14*1)
+	ADDQ    $0x20, R12
+	JMP     cols49
 
-colsTail48:
+colsTail50:
 	TESTQ      R11, R11
-	JZ         colsDone49
-	VMOVUPS    (R13), Y5
-	VMASKMOVPS (BX)(DI*1), Y5, Y5
-	VSUBPS     Y2, Y5, Y5
-	VMULPS     Y3, Y5, Y5
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS (SI)(DI*1), Y3, Y3
-	VMULPS     Y3, Y5, Y5
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS Y5, Y3, (AX)(DI*1)
+	JZ         colsDone51
+	LEAQ       (R12)(DI*1), DI
+	VMOVUPS    (R13), Y8
+	VMASKMOVPS (BX)(R12*1), Y8, Y8
+	VSUBPS     Y2, Y8, Y8
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (SI)(R12*1), Y4, Y4
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS Y8, Y4, (AX)(R12*1)
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(DI*1), Y4, Y4
+	VSUBPS     Y3, Y4, Y4
+	VMULPS     Y7, Y4, Y4
+	VMOVUPS    (R13), Y7
+	VMASKMOVPS (SI)(R12*1), Y7, Y7
+	VMULPS     Y7, Y4, Y4
+	VMOVUPS    (R13), Y7
+	VMASKMOVPS Y4, Y7, (AX)(DI*1)
 
-colsDone49:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows40
+colsDone51:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows41
 	JMP  variantsEnd27
 
 variant28:
 	TESTQ DI, DI
-	JZ    variant50
+	JZ    variant52
 
-rows51:
+rows53:
+	MOVQ R9, SI
+	CMPQ R8, $0x02
+	JGE  two54
+	XORQ SI, SI
+
+two54:
 	VXORPS X2, X2, X2
-	XORQ   SI, SI
-
-cols52:
-	CMPQ    SI, R10
-	JGE     colsTail53
-	VMOVUPS (BX)(SI*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, SI
-	JMP     cols52
-
-colsTail53:
-	TESTQ      R11, R11
-	JZ         colsDone54
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS (BX)(SI*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
-
-colsDone54:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       SI, SI
+	VXORPS X3, X3, X3
+	XORQ   R12, R12
 
 cols55:
-	CMPQ        SI, R10
-	JGE         colsTail56
-	VMOVUPS     (BX)(SI*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, SI
-	JMP         cols55
+	CMPQ    R12, R10
+	JGE     colsTail56
+	LEAQ    (R12)(SI*1), R14
+	VMOVUPS (BX)(R12*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (BX)(R14*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, R12
+	JMP     cols55
 
 colsTail56:
-	TESTQ       R11, R11
-	JZ          colsDone57
-	VMOVUPS     (R13), Y3
-	VMASKMOVPS  (BX)(SI*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R13), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	TESTQ      R11, R11
+	JZ         colsDone57
+	LEAQ       (R12)(SI*1), R14
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R14*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
 colsDone57:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
-	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       SI, SI
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VDIVPS     Y1, Y2, Y2
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       R12, R12
 
 cols58:
-	CMPQ    SI, R10
-	JGE     colsTail59
-	VMOVUPS (BX)(SI*1), Y5
-	VSUBPS  Y2, Y5, Y5
-	VMULPS  Y3, Y5, Y5
-	VMOVUPS (DI)(SI*1), Y6
-	VADDPS  Y6, Y5, Y5
-	VMOVUPS Y5, (AX)(SI*1)
-	ADDQ    $0x20, SI
-	JMP     cols58
+	CMPQ        R12, R10
+	JGE         colsTail59
+	LEAQ        (R12)(SI*1), R14
+	VMOVUPS     (BX)(R12*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (BX)(R14*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, R12
+	JMP         cols58
 
 colsTail59:
-	TESTQ      R11, R11
-	JZ         colsDone60
-	VMOVUPS    (R13), Y5
-	VMASKMOVPS (BX)(SI*1), Y5, Y5
-	VSUBPS     Y2, Y5, Y5
-	VMULPS     Y3, Y5, Y5
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS (DI)(SI*1), Y3, Y3
-	VADDPS     Y3, Y5, Y5
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS Y5, Y3, (AX)(SI*1)
+	TESTQ       R11, R11
+	JZ          colsDone60
+	LEAQ        (R12)(SI*1), R14
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R12*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R14*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
 colsDone60:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows51
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	LEAQ       4(CX), R12
+	TESTQ      SI, SI
+	CMOVQEQ    CX, R12
+	VMOVSS     X3, (R12)
+	VMOVSS     X2, (CX)
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), R12
+	TESTQ      SI, SI
+	CMOVQEQ    DX, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       R12, R12
+
+cols61:
+	CMPQ    R12, R10
+	JGE     colsTail62
+	LEAQ    (R12)(SI*1), R14
+	VMOVUPS (BX)(R12*1), Y8
+	VSUBPS  Y2, Y8, Y8
+	VMULPS  Y4, Y8, Y8
+	VMOVUPS (DI)(R12*1), Y9
+	VADDPS  Y9, Y8, Y8
+	VMOVUPS Y8, (AX)(R12*1)
+	VMOVUPS (BX)(R14*1), Y8
+	VSUBPS  Y3, Y8, Y8
+	VMULPS  Y7, Y8, Y8
+	VMOVUPS (DI)(R12*1), Y9
+	VADDPS  Y9, Y8, Y8
+	VMOVUPS Y8, (AX)(R14*1)
+	ADDQ    $0x20, R12
+	JMP     cols61
+
+colsTail62:
+	TESTQ      R11, R11
+	JZ         colsDone63
+	LEAQ       (R12)(SI*1), SI
+	VMOVUPS    (R13), Y8
+	VMASKMOVPS (BX)(R12*1), Y8, Y8
+	VSUBPS     Y2, Y8, Y8
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (DI)(R12*1), Y4, Y4
+	VADDPS     Y4, Y8, Y8
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS Y8, Y4, (AX)(R12*1)
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(SI*1), Y4, Y4
+	VSUBPS     Y3, Y4, Y4
+	VMULPS     Y7, Y4, Y4
+	VMOVUPS    (R13), Y7
+	VMASKMOVPS (DI)(R12*1), Y7, Y7
+	VADDPS     Y7, Y4, Y4
+	VMOVUPS    (R13), Y7
+	VMASKMOVPS Y4, Y7, (AX)(SI*1)
+
+colsDone63:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows53
 	JMP  variantsEnd27
 
-variant50:
-rows61:
+variant52:
+rows64:
+	MOVQ R9, SI
+	CMPQ R8, $0x02
+	JGE  two65
+	XORQ SI, SI
+
+two65:
 	VXORPS X2, X2, X2
-	XORQ   SI, SI
+	VXORPS X3, X3, X3
+	XORQ   DI, DI
 
-cols62:
-	CMPQ    SI, R10
-	JGE     colsTail63
-	VMOVUPS (BX)(SI*1), Y3
-	VADDPS  Y3, Y2, Y2
-	ADDQ    $0x20, SI
-	JMP     cols62
+cols66:
+	CMPQ    DI, R10
+	JGE     colsTail67
+	LEAQ    (DI)(SI*1), R12
+	VMOVUPS (BX)(DI*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS (BX)(R12*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x20, DI
+	JMP     cols66
 
-colsTail63:
+colsTail67:
 	TESTQ      R11, R11
-	JZ         colsDone64
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS (BX)(SI*1), Y3, Y3
-	VADDPS     Y3, Y2, Y2
+	JZ         colsDone68
+	LEAQ       (DI)(SI*1), R12
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(DI*1), Y4, Y4
+	VADDPS     Y4, Y2, Y2
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(R12*1), Y4, Y4
+	VADDPS     Y4, Y3, Y3
 
-colsDone64:
-	VPERM2F128 $0x01, Y2, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0x4e, Y2, Y3
-	VADDPS     Y3, Y2, Y2
-	VPERMILPS  $0xb1, Y2, Y3
-	VADDPS     Y3, Y2, Y2
+colsDone68:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VPERM2F128 $0x01, Y2, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y4
+	VADDPS     Y4, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y4
+	VADDPS     Y4, Y2, Y2
 	VDIVPS     Y1, Y2, Y2
-	VXORPS     X4, X4, X4
-	XORQ       SI, SI
+	VPERM2F128 $0x01, Y3, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0x4e, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VPERMILPS  $0xb1, Y3, Y4
+	VADDPS     Y4, Y3, Y3
+	VDIVPS     Y1, Y3, Y3
+	XORQ       DI, DI
 
-cols65:
-	CMPQ        SI, R10
-	JGE         colsTail66
-	VMOVUPS     (BX)(SI*1), Y3
-	VSUBPS      Y2, Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
-	ADDQ        $0x20, SI
-	JMP         cols65
+cols69:
+	CMPQ        DI, R10
+	JGE         colsTail70
+	LEAQ        (DI)(SI*1), R12
+	VMOVUPS     (BX)(DI*1), Y4
+	VSUBPS      Y2, Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (BX)(R12*1), Y4
+	VSUBPS      Y3, Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
+	ADDQ        $0x20, DI
+	JMP         cols69
 
-colsTail66:
+colsTail70:
 	TESTQ       R11, R11
-	JZ          colsDone67
-	VMOVUPS     (R13), Y3
-	VMASKMOVPS  (BX)(SI*1), Y3, Y3
-	VSUBPS      Y2, Y3, Y3
-	VANDPS      (R13), Y3, Y3
-	VFMADD231PS Y3, Y3, Y4
+	JZ          colsDone71
+	LEAQ        (DI)(SI*1), R12
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(DI*1), Y4, Y4
+	VSUBPS      Y2, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y5
+	VMOVUPS     (R13), Y4
+	VMASKMOVPS  (BX)(R12*1), Y4, Y4
+	VSUBPS      Y3, Y4, Y4
+	VANDPS      (R13), Y4, Y4
+	VFMADD231PS Y4, Y4, Y6
 
-colsDone67:
-	VPERM2F128 $0x01, Y4, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y3
-	VADDPS     Y3, Y4, Y4
-	VDIVPS     Y1, Y4, Y4
-	VADDPS     Y0, Y4, Y4
-	VSQRTPS    Y4, Y4
-	VMOVUPS    one<>+0(SB), Y3
-	VDIVPS     Y4, Y3, Y3
+colsDone71:
+	VPERM2F128 $0x01, Y5, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0x4e, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VPERMILPS  $0xb1, Y5, Y4
+	VADDPS     Y4, Y5, Y5
+	VDIVPS     Y1, Y5, Y5
+	VADDPS     Y0, Y5, Y5
+	VSQRTPS    Y5, Y5
+	VMOVUPS    one<>+0(SB), Y4
+	VDIVPS     Y5, Y4, Y4
+	VPERM2F128 $0x01, Y6, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0x4e, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VPERMILPS  $0xb1, Y6, Y7
+	VADDPS     Y7, Y6, Y6
+	VDIVPS     Y1, Y6, Y6
+	VADDPS     Y0, Y6, Y6
+	VSQRTPS    Y6, Y6
+	VMOVUPS    one<>+0(SB), Y7
+	VDIVPS     Y6, Y7, Y7
+	LEAQ       4(CX), DI
+	TESTQ      SI, SI
+	CMOVQEQ    CX, DI
+	VMOVSS     X3, (DI)
 	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       SI, SI
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), DI
+	TESTQ      SI, SI
+	CMOVQEQ    DX, DI
+	VMOVSS     X7, (DI)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       DI, DI
 
-cols68:
-	CMPQ    SI, R10
-	JGE     colsTail69
-	VMOVUPS (BX)(SI*1), Y5
-	VSUBPS  Y2, Y5, Y5
-	VMULPS  Y3, Y5, Y5
-	VMOVUPS Y5, (AX)(SI*1)
-	ADDQ    $0x20, SI
-	JMP     cols68
+cols72:
+	CMPQ    DI, R10
+	JGE     colsTail73
+	LEAQ    (DI)(SI*1), R12
+	VMOVUPS (BX)(DI*1), Y8
+	VSUBPS  Y2, Y8, Y8
+	VMULPS  Y4, Y8, Y8
+	VMOVUPS Y8, (AX)(DI*1)
+	VMOVUPS (BX)(R12*1), Y8
+	VSUBPS  Y3, Y8, Y8
+	VMULPS  Y7, Y8, Y8
+	VMOVUPS Y8, (AX)(R12*1)
+	ADDQ    $0x20, DI
+	JMP     cols72
 
-colsTail69:
+colsTail73:
 	TESTQ      R11, R11
-	JZ         colsDone70
-	VMOVUPS    (R13), Y5
-	VMASKMOVPS (BX)(SI*1), Y5, Y5
-	VSUBPS     Y2, Y5, Y5
-	VMULPS     Y3, Y5, Y5
-	VMOVUPS    (R13), Y3
-	VMASKMOVPS Y5, Y3, (AX)(SI*1)
+	JZ         colsDone74
+	LEAQ       (DI)(SI*1), SI
+	VMOVUPS    (R13), Y8
+	VMASKMOVPS (BX)(DI*1), Y8, Y8
+	VSUBPS     Y2, Y8, Y8
+	VMULPS     Y4, Y8, Y8
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS Y8, Y4, (AX)(DI*1)
+	VMOVUPS    (R13), Y4
+	VMASKMOVPS (BX)(SI*1), Y4, Y4
+	VSUBPS     Y3, Y4, Y4
+	VMULPS     Y7, Y4, Y4
+	VMOVUPS    (R13), Y7
+	VMASKMOVPS Y4, Y7, (AX)(SI*1)
 
-colsDone70:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows61
+colsDone74:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows64
 
 variantsEnd27:
 	VZEROUPPER
@@ -922,11 +1192,11 @@ TEXT ·layerNormDxAVX2(SB), NOSPLIT, $0-161
 	MOVB         acc+160(FP), R12
 	MOVBQZX      R12, R12
 	TESTQ        BX, BX
-	JZ           variant72
+	JZ           variant76
 	TESTQ        R12, R12
-	JZ           variant73
+	JZ           variant77
 
-rows74:
+rows78:
 	VBROADCASTSS (SI), Y1
 	VBROADCASTSS (DI), Y2
 	ADDQ         $0x04, SI
@@ -935,9 +1205,9 @@ rows74:
 	VXORPS       X4, X4, X4
 	XORQ         R12, R12
 
-cols75:
+cols79:
 	CMPQ        R12, R10
-	JGE         colsTail76
+	JGE         colsTail80
 	VMOVUPS     (CX)(R12*1), Y5
 	VMOVUPS     (BX)(R12*1), Y6
 	VMULPS      Y6, Y5, Y5
@@ -947,11 +1217,11 @@ cols75:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 	ADDQ        $0x20, R12
-	JMP         cols75
+	JMP         cols79
 
-colsTail76:
+colsTail80:
 	TESTQ       R11, R11
-	JZ          colsDone77
+	JZ          colsDone81
 	VMOVUPS     (R13), Y5
 	VMASKMOVPS  (CX)(R12*1), Y5, Y5
 	VMOVUPS     (R13), Y6
@@ -964,7 +1234,7 @@ colsTail76:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone77:
+colsDone81:
 	VPERM2F128 $0x01, Y3, Y3, Y5
 	VADDPS     Y5, Y3, Y3
 	VPERMILPS  $0x4e, Y3, Y5
@@ -981,9 +1251,9 @@ colsDone77:
 	VDIVPS     Y0, Y4, Y4
 	XORQ       R12, R12
 
-cols78:
+cols82:
 	CMPQ         R12, R10
-	JGE          colsTail79
+	JGE          colsTail83
 	VMOVUPS      (CX)(R12*1), Y5
 	VMOVUPS      (BX)(R12*1), Y6
 	VMULPS       Y6, Y5, Y5
@@ -996,11 +1266,11 @@ cols78:
 	VFMADD213PS  Y6, Y2, Y5
 	VMOVUPS      Y5, (AX)(R12*1)
 	ADDQ         $0x20, R12
-	JMP          cols78
+	JMP          cols82
 
-colsTail79:
+colsTail83:
 	TESTQ        R11, R11
-	JZ           colsDone80
+	JZ           colsDone84
 	VMOVUPS      (R13), Y5
 	VMASKMOVPS   (CX)(R12*1), Y5, Y5
 	VMOVUPS      (R13), Y6
@@ -1018,16 +1288,16 @@ colsTail79:
 	VMOVUPS      (R13), Y1
 	VMASKMOVPS   Y5, Y1, (AX)(R12*1)
 
-colsDone80:
+colsDone84:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows74
-	JMP  variantsEnd71
+	JNZ  rows78
+	JMP  variantsEnd75
 
-variant73:
-rows81:
+variant77:
+rows85:
 	VBROADCASTSS (SI), Y1
 	VBROADCASTSS (DI), Y2
 	ADDQ         $0x04, SI
@@ -1036,9 +1306,9 @@ rows81:
 	VXORPS       X4, X4, X4
 	XORQ         R12, R12
 
-cols82:
+cols86:
 	CMPQ        R12, R10
-	JGE         colsTail83
+	JGE         colsTail87
 	VMOVUPS     (CX)(R12*1), Y5
 	VMOVUPS     (BX)(R12*1), Y6
 	VMULPS      Y6, Y5, Y5
@@ -1048,11 +1318,11 @@ cols82:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 	ADDQ        $0x20, R12
-	JMP         cols82
+	JMP         cols86
 
-colsTail83:
+colsTail87:
 	TESTQ       R11, R11
-	JZ          colsDone84
+	JZ          colsDone88
 	VMOVUPS     (R13), Y5
 	VMASKMOVPS  (CX)(R12*1), Y5, Y5
 	VMOVUPS     (R13), Y6
@@ -1065,7 +1335,7 @@ colsTail83:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone84:
+colsDone88:
 	VPERM2F128 $0x01, Y3, Y3, Y5
 	VADDPS     Y5, Y3, Y3
 	VPERMILPS  $0x4e, Y3, Y5
@@ -1082,9 +1352,9 @@ colsDone84:
 	VDIVPS     Y0, Y4, Y4
 	XORQ       R12, R12
 
-cols85:
+cols89:
 	CMPQ         R12, R10
-	JGE          colsTail86
+	JGE          colsTail90
 	VMOVUPS      (CX)(R12*1), Y5
 	VMOVUPS      (BX)(R12*1), Y6
 	VMULPS       Y6, Y5, Y5
@@ -1096,11 +1366,11 @@ cols85:
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, (AX)(R12*1)
 	ADDQ         $0x20, R12
-	JMP          cols85
+	JMP          cols89
 
-colsTail86:
+colsTail90:
 	TESTQ        R11, R11
-	JZ           colsDone87
+	JZ           colsDone91
 	VMOVUPS      (R13), Y5
 	VMASKMOVPS   (CX)(R12*1), Y5, Y5
 	VMOVUPS      (R13), Y6
@@ -1116,19 +1386,19 @@ colsTail86:
 	VMOVUPS      (R13), Y1
 	VMASKMOVPS   Y5, Y1, (AX)(R12*1)
 
-colsDone87:
+colsDone91:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows81
-	JMP  variantsEnd71
+	JNZ  rows85
+	JMP  variantsEnd75
 
-variant72:
+variant76:
 	TESTQ R12, R12
-	JZ    variant88
+	JZ    variant92
 
-rows89:
+rows93:
 	VBROADCASTSS (SI), Y1
 	VBROADCASTSS (DI), Y2
 	ADDQ         $0x04, SI
@@ -1137,9 +1407,9 @@ rows89:
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols90:
+cols94:
 	CMPQ        BX, R10
-	JGE         colsTail91
+	JGE         colsTail95
 	VMOVUPS     (CX)(BX*1), Y5
 	VMOVUPS     (DX)(BX*1), Y6
 	VSUBPS      Y1, Y6, Y6
@@ -1147,11 +1417,11 @@ cols90:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 	ADDQ        $0x20, BX
-	JMP         cols90
+	JMP         cols94
 
-colsTail91:
+colsTail95:
 	TESTQ       R11, R11
-	JZ          colsDone92
+	JZ          colsDone96
 	VMOVUPS     (R13), Y5
 	VMASKMOVPS  (CX)(BX*1), Y5, Y5
 	VMOVUPS     (R13), Y6
@@ -1161,7 +1431,7 @@ colsTail91:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone92:
+colsDone96:
 	VPERM2F128 $0x01, Y3, Y3, Y5
 	VADDPS     Y5, Y3, Y3
 	VPERMILPS  $0x4e, Y3, Y5
@@ -1178,9 +1448,9 @@ colsDone92:
 	VDIVPS     Y0, Y4, Y4
 	XORQ       BX, BX
 
-cols93:
+cols97:
 	CMPQ         BX, R10
-	JGE          colsTail94
+	JGE          colsTail98
 	VMOVUPS      (CX)(BX*1), Y5
 	VMOVUPS      (DX)(BX*1), Y6
 	VSUBPS       Y1, Y6, Y6
@@ -1191,11 +1461,11 @@ cols93:
 	VFMADD213PS  Y6, Y2, Y5
 	VMOVUPS      Y5, (AX)(BX*1)
 	ADDQ         $0x20, BX
-	JMP          cols93
+	JMP          cols97
 
-colsTail94:
+colsTail98:
 	TESTQ        R11, R11
-	JZ           colsDone95
+	JZ           colsDone99
 	VMOVUPS      (R13), Y5
 	VMASKMOVPS   (CX)(BX*1), Y5, Y5
 	VMOVUPS      (R13), Y6
@@ -1210,16 +1480,16 @@ colsTail94:
 	VMOVUPS      (R13), Y1
 	VMASKMOVPS   Y5, Y1, (AX)(BX*1)
 
-colsDone95:
+colsDone99:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows89
-	JMP  variantsEnd71
+	JNZ  rows93
+	JMP  variantsEnd75
 
-variant88:
-rows96:
+variant92:
+rows100:
 	VBROADCASTSS (SI), Y1
 	VBROADCASTSS (DI), Y2
 	ADDQ         $0x04, SI
@@ -1228,9 +1498,9 @@ rows96:
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols97:
+cols101:
 	CMPQ        BX, R10
-	JGE         colsTail98
+	JGE         colsTail102
 	VMOVUPS     (CX)(BX*1), Y5
 	VMOVUPS     (DX)(BX*1), Y6
 	VSUBPS      Y1, Y6, Y6
@@ -1238,11 +1508,11 @@ cols97:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 	ADDQ        $0x20, BX
-	JMP         cols97
+	JMP         cols101
 
-colsTail98:
+colsTail102:
 	TESTQ       R11, R11
-	JZ          colsDone99
+	JZ          colsDone103
 	VMOVUPS     (R13), Y5
 	VMASKMOVPS  (CX)(BX*1), Y5, Y5
 	VMOVUPS     (R13), Y6
@@ -1252,7 +1522,7 @@ colsTail98:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone99:
+colsDone103:
 	VPERM2F128 $0x01, Y3, Y3, Y5
 	VADDPS     Y5, Y3, Y3
 	VPERMILPS  $0x4e, Y3, Y5
@@ -1269,9 +1539,9 @@ colsDone99:
 	VDIVPS     Y0, Y4, Y4
 	XORQ       BX, BX
 
-cols100:
+cols104:
 	CMPQ         BX, R10
-	JGE          colsTail101
+	JGE          colsTail105
 	VMOVUPS      (CX)(BX*1), Y5
 	VMOVUPS      (DX)(BX*1), Y6
 	VSUBPS       Y1, Y6, Y6
@@ -1281,11 +1551,11 @@ cols100:
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, (AX)(BX*1)
 	ADDQ         $0x20, BX
-	JMP          cols100
+	JMP          cols104
 
-colsTail101:
+colsTail105:
 	TESTQ        R11, R11
-	JZ           colsDone102
+	JZ           colsDone106
 	VMOVUPS      (R13), Y5
 	VMASKMOVPS   (CX)(BX*1), Y5, Y5
 	VMOVUPS      (R13), Y6
@@ -1298,14 +1568,14 @@ colsTail101:
 	VMOVUPS      (R13), Y1
 	VMASKMOVPS   Y5, Y1, (AX)(BX*1)
 
-colsDone102:
+colsDone106:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows96
+	JNZ  rows100
 
-variantsEnd71:
+variantsEnd75:
 	VZEROUPPER
 	RET
 
@@ -1323,9 +1593,9 @@ TEXT ·layerNormGammaAVX2(SB), NOSPLIT, $0-136
 	SHLQ $0x02, R9
 	XORQ R10, R10
 
-strip4103:
+strip4107:
 	CMPQ    R8, $0x20
-	JLT     strip1104
+	JLT     strip1108
 	VMOVUPS (AX)(R10*1), Y0
 	VMOVUPS 32(AX)(R10*1), Y1
 	VMOVUPS 64(AX)(R10*1), Y2
@@ -1335,7 +1605,7 @@ strip4103:
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down107:
+down111:
 	VBROADCASTSS (BX)(R14*4), Y4
 	VBROADCASTSS (SI)(R14*4), Y5
 	VMOVUPS      (R12)(R10*1), Y6
@@ -1362,25 +1632,25 @@ down107:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down107
+	JNZ          down111
 	VMOVUPS      Y0, (AX)(R10*1)
 	VMOVUPS      Y1, 32(AX)(R10*1)
 	VMOVUPS      Y2, 64(AX)(R10*1)
 	VMOVUPS      Y3, 96(AX)(R10*1)
 	ADDQ         $+128, R10
 	SUBQ         $0x20, R8
-	JMP          strip4103
+	JMP          strip4107
 
-strip1104:
+strip1108:
 	CMPQ    R8, $0x08
-	JLT     stripTail105
+	JLT     stripTail109
 	VMOVUPS (AX)(R10*1), Y0
 	MOVQ    CX, R11
 	MOVQ    DX, R12
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down108:
+down112:
 	VBROADCASTSS (BX)(R14*4), Y1
 	VBROADCASTSS (SI)(R14*4), Y2
 	VMOVUPS      (R12)(R10*1), Y3
@@ -1392,15 +1662,15 @@ down108:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down108
+	JNZ          down112
 	VMOVUPS      Y0, (AX)(R10*1)
 	ADDQ         $+32, R10
 	SUBQ         $0x08, R8
-	JMP          strip1104
+	JMP          strip1108
 
-stripTail105:
+stripTail109:
 	TESTQ      R8, R8
-	JZ         stripDone106
+	JZ         stripDone110
 	LEAQ       tailMasks<>+32(SB), R11
 	SHLQ       $0x02, R8
 	SUBQ       R8, R11
@@ -1409,7 +1679,7 @@ stripTail105:
 	MOVQ       DX, DX
 	XORQ       R8, R8
 
-down109:
+down113:
 	VBROADCASTSS (BX)(R8*4), Y1
 	VBROADCASTSS (SI)(R8*4), Y2
 	VMOVUPS      (R11), Y3
@@ -1423,11 +1693,11 @@ down109:
 	ADDQ         R9, DX
 	INCQ         R8
 	DECQ         DI
-	JNZ          down109
+	JNZ          down113
 	VMOVUPS      (R11), Y1
 	VMASKMOVPS   Y0, Y1, (AX)(R10*1)
 
-stripDone106:
+stripDone110:
 	VZEROUPPER
 	RET
 
@@ -1450,22 +1720,22 @@ TEXT ·addBiasAVX2(SB), NOSPLIT, $0-88
 	SUBQ R9, R10
 	SHLQ $0x02, SI
 
-rows110:
+rows114:
 	XORQ R9, R9
 
-cols111:
+cols115:
 	CMPQ    R9, DI
-	JGE     colsTail112
+	JGE     colsTail116
 	VMOVUPS (CX)(R9*1), Y0
 	VMOVUPS (DX)(R9*1), Y1
 	VADDPS  Y1, Y0, Y0
 	VMOVUPS Y0, (AX)(R9*1)
 	ADDQ    $0x20, R9
-	JMP     cols111
+	JMP     cols115
 
-colsTail112:
+colsTail116:
 	TESTQ      R8, R8
-	JZ         colsDone113
+	JZ         colsDone117
 	VMOVUPS    (R10), Y0
 	VMASKMOVPS (CX)(R9*1), Y0, Y0
 	VMOVUPS    (R10), Y1
@@ -1474,11 +1744,11 @@ colsTail112:
 	VMOVUPS    (R10), Y1
 	VMASKMOVPS Y0, Y1, (AX)(R9*1)
 
-colsDone113:
+colsDone117:
 	ADDQ SI, AX
 	ADDQ SI, CX
 	DECQ BX
-	JNZ  rows110
+	JNZ  rows114
 	VZEROUPPER
 	RET
 
@@ -1493,9 +1763,9 @@ TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, SI
 	XORQ DI, DI
 
-strip4114:
+strip4118:
 	CMPQ    BX, $0x20
-	JLT     strip1115
+	JLT     strip1119
 	VMOVUPS (AX)(DI*1), Y0
 	VMOVUPS 32(AX)(DI*1), Y1
 	VMOVUPS 64(AX)(DI*1), Y2
@@ -1503,7 +1773,7 @@ strip4114:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down118:
+down122:
 	VMOVUPS (R8)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VMOVUPS 32(R8)(DI*1), Y4
@@ -1514,36 +1784,36 @@ down118:
 	VADDPS  Y4, Y3, Y3
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down118
+	JNZ     down122
 	VMOVUPS Y0, (AX)(DI*1)
 	VMOVUPS Y1, 32(AX)(DI*1)
 	VMOVUPS Y2, 64(AX)(DI*1)
 	VMOVUPS Y3, 96(AX)(DI*1)
 	ADDQ    $+128, DI
 	SUBQ    $0x20, BX
-	JMP     strip4114
+	JMP     strip4118
 
-strip1115:
+strip1119:
 	CMPQ    BX, $0x08
-	JLT     stripTail116
+	JLT     stripTail120
 	VMOVUPS (AX)(DI*1), Y0
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down119:
+down123:
 	VMOVUPS (R8)(DI*1), Y1
 	VADDPS  Y1, Y0, Y0
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down119
+	JNZ     down123
 	VMOVUPS Y0, (AX)(DI*1)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     strip1115
+	JMP     strip1119
 
-stripTail116:
+stripTail120:
 	TESTQ      BX, BX
-	JZ         stripDone117
+	JZ         stripDone121
 	LEAQ       tailMasks<>+32(SB), R8
 	SHLQ       $0x02, BX
 	SUBQ       BX, R8
@@ -1551,17 +1821,17 @@ stripTail116:
 	VMASKMOVPS (AX)(DI*1), Y0, Y0
 	MOVQ       DX, DX
 
-down120:
+down124:
 	VMOVUPS    (R8), Y1
 	VMASKMOVPS (CX)(DI*1), Y1, Y1
 	VADDPS     Y1, Y0, Y0
 	ADDQ       SI, CX
 	DECQ       DX
-	JNZ        down120
+	JNZ        down124
 	VMOVUPS    (R8), Y1
 	VMASKMOVPS Y0, Y1, (AX)(DI*1)
 
-stripDone117:
+stripDone121:
 	VZEROUPPER
 	RET
 
@@ -1577,9 +1847,9 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-56
 	VXORPS X3, X3, X3
 	XORQ   BX, BX
 	SUBQ   $0x10, DX
-	JLT    tail122
+	JLT    tail126
 
-loop121:
+loop125:
 	VMOVUPS      (AX)(BX*1), Y4
 	VEXTRACTF128 $0x01, Y4, X5
 	VCVTPS2PD    X4, Y4
@@ -1602,11 +1872,11 @@ loop121:
 	VFMADD231PD  Y5, Y7, Y3
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JGE          loop121
+	JGE          loop125
 
-tail122:
+tail126:
 	ADDQ         $0x10, DX
-	JZ           done123
+	JZ           done127
 	MOVQ         $0x00000008, DI
 	MOVQ         DX, SI
 	CMPQ         SI, DI
@@ -1643,7 +1913,7 @@ tail122:
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  Y5, Y7, Y3
 
-done123:
+done127:
 	VADDPD       Y2, Y0, Y0
 	VADDPD       Y3, Y1, Y1
 	VADDPD       Y1, Y0, Y0

@@ -411,7 +411,7 @@ variantsEnd11:
 	RET
 
 // func layerNormAVX512(dst []float32, mean []float32, rstd []float32, x []float32, gamma []float32, beta []float32, rows int, n int, eps float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·layerNormAVX512(SB), NOSPLIT, $0-164
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         mean_base+24(FP), CX
@@ -440,395 +440,661 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-164
 	JZ           variant29
 
 rows30:
+	MOVQ R9, R12
+	CMPQ R8, $0x02
+	JGE  two31
+	XORQ R12, R12
+
+two31:
 	VXORPS X2, X2, X2
-	XORQ   R12, R12
+	VXORPS X3, X3, X3
+	XORQ   R13, R13
 
-cols31:
-	CMPQ    R12, R10
-	JGE     colsTail32
-	VMOVUPS (BX)(R12*1), Z3
-	VADDPS  Z3, Z2, Z2
-	ADDQ    $0x40, R12
-	JMP     cols31
+cols32:
+	CMPQ    R13, R10
+	JGE     colsTail33
+	LEAQ    (R13)(R12*1), R14
+	VMOVUPS (BX)(R13*1), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS (BX)(R14*1), Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    $0x40, R13
+	JMP     cols32
 
-colsTail32:
+colsTail33:
 	TESTQ     R11, R11
-	JZ        colsDone33
-	VMOVUPS.Z (BX)(R12*1), K1, Z3
-	VADDPS    Z3, Z2, Z2
+	JZ        colsDone34
+	LEAQ      (R13)(R12*1), R14
+	VMOVUPS.Z (BX)(R13*1), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	VMOVUPS.Z (BX)(R14*1), K1, Z4
+	VADDPS    Z4, Z3, Z3
 
-colsDone33:
-	VSHUFF32X4 $0x4e, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VSHUFF32X4 $0xb1, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0x4e, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0xb1, Z2, Z3
-	VADDPS     Z3, Z2, Z2
+colsDone34:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VSHUFF32X4 $0x4e, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z4
+	VADDPS     Z4, Z2, Z2
 	VDIVPS     Z1, Z2, Z2
-	VXORPS     X4, X4, X4
-	XORQ       R12, R12
+	VSHUFF32X4 $0x4e, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VDIVPS     Z1, Z3, Z3
+	XORQ       R13, R13
 
-cols34:
-	CMPQ        R12, R10
-	JGE         colsTail35
-	VMOVUPS     (BX)(R12*1), Z3
-	VSUBPS      Z2, Z3, Z3
-	VFMADD231PS Z3, Z3, Z4
-	ADDQ        $0x40, R12
-	JMP         cols34
+cols35:
+	CMPQ        R13, R10
+	JGE         colsTail36
+	LEAQ        (R13)(R12*1), R14
+	VMOVUPS     (BX)(R13*1), Z4
+	VSUBPS      Z2, Z4, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS     (BX)(R14*1), Z4
+	VSUBPS      Z3, Z4, Z4
+	VFMADD231PS Z4, Z4, Z6
+	ADDQ        $0x40, R13
+	JMP         cols35
 
-colsTail35:
+colsTail36:
 	TESTQ       R11, R11
-	JZ          colsDone36
-	VMOVUPS.Z   (BX)(R12*1), K1, Z3
-	VSUBPS      Z2, Z3, Z3
-	VMOVAPS.Z   Z3, K1, Z3
-	VFMADD231PS Z3, Z3, Z4
+	JZ          colsDone37
+	LEAQ        (R13)(R12*1), R14
+	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	VSUBPS      Z2, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS.Z   (BX)(R14*1), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z6
 
-colsDone36:
-	VSHUFF32X4 $0x4e, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VDIVPS     Z1, Z4, Z4
-	VADDPS     Z0, Z4, Z4
-	VSQRTPS    Z4, Z4
-	VMOVUPS    one<>+0(SB), Z3
-	VDIVPS     Z4, Z3, Z3
+colsDone37:
+	VSHUFF32X4 $0x4e, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VSHUFF32X4 $0xb1, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0x4e, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0xb1, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VDIVPS     Z1, Z5, Z5
+	VADDPS     Z0, Z5, Z5
+	VSQRTPS    Z5, Z5
+	VMOVUPS    one<>+0(SB), Z4
+	VDIVPS     Z5, Z4, Z4
+	VSHUFF32X4 $0x4e, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VDIVPS     Z1, Z6, Z6
+	VADDPS     Z0, Z6, Z6
+	VSQRTPS    Z6, Z6
+	VMOVUPS    one<>+0(SB), Z7
+	VDIVPS     Z6, Z7, Z7
+	LEAQ       4(CX), R13
+	TESTQ      R12, R12
+	CMOVQEQ    CX, R13
+	VMOVSS     X3, (R13)
 	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       R12, R12
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), R13
+	TESTQ      R12, R12
+	CMOVQEQ    DX, R13
+	VMOVSS     X7, (R13)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       R13, R13
 
-cols37:
-	CMPQ        R12, R10
-	JGE         colsTail38
-	VMOVUPS     (BX)(R12*1), Z5
-	VSUBPS      Z2, Z5, Z5
-	VMULPS      Z3, Z5, Z5
-	VMOVUPS     (DI)(R12*1), Z6
-	VMOVUPS     (SI)(R12*1), Z7
-	VFMADD213PS Z6, Z7, Z5
-	VMOVUPS     Z5, (AX)(R12*1)
-	ADDQ        $0x40, R12
-	JMP         cols37
+cols38:
+	CMPQ        R13, R10
+	JGE         colsTail39
+	LEAQ        (R13)(R12*1), R14
+	VMOVUPS     (BX)(R13*1), Z8
+	VSUBPS      Z2, Z8, Z8
+	VMULPS      Z4, Z8, Z8
+	VMOVUPS     (DI)(R13*1), Z9
+	VMOVUPS     (SI)(R13*1), Z10
+	VFMADD213PS Z9, Z10, Z8
+	VMOVUPS     Z8, (AX)(R13*1)
+	VMOVUPS     (BX)(R14*1), Z8
+	VSUBPS      Z3, Z8, Z8
+	VMULPS      Z7, Z8, Z8
+	VMOVUPS     (DI)(R13*1), Z9
+	VMOVUPS     (SI)(R13*1), Z10
+	VFMADD213PS Z9, Z10, Z8
+	VMOVUPS     Z8, (AX)(R14*1)
+	ADDQ        $0x40, R13
+	JMP         cols38
 
-colsTail38:
+colsTail39:
 	TESTQ       R11, R11
-	JZ          colsDone39
-	VMOVUPS.Z   (BX)(R12*1), K1, Z5
-	VSUBPS      Z2, Z5, Z5
-	VMULPS      Z3, Z5, Z5
-	VMOVUPS.Z   (DI)(R12*1), K1, Z3
-	VMOVUPS.Z   (SI)(R12*1), K1, Z6
-	VFMADD213PS Z3, Z6, Z5
-	VMOVUPS     Z5, K1, (AX)(R12*1)
+	JZ          colsDone40
+	LEAQ        (R13)(R12*1), R12
+	VMOVUPS.Z   (BX)(R13*1), K1, Z8
+	VSUBPS      Z2, Z8, Z8
+	VMULPS      Z4, Z8, Z8
+	VMOVUPS.Z   (DI)(R13*1), K1, Z4
+	VMOVUPS.Z   (SI)(R13*1), K1, Z9
+	VFMADD213PS Z4, Z9, Z8
+	VMOVUPS     Z8, K1, (AX)(R13*1)
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z7, Z4, Z4
+	VMOVUPS.Z   (DI)(R13*1), K1, Z7
+	VMOVUPS.Z   (SI)(R13*1), K1, Z8
+	VFMADD213PS Z7, Z8, Z4
+	VMOVUPS     Z4, K1, (AX)(R12*1)
 
-colsDone39:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows30
+colsDone40:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows30
 	JMP  variantsEnd27
 
 variant29:
-rows40:
+rows41:
+	MOVQ R9, DI
+	CMPQ R8, $0x02
+	JGE  two42
+	XORQ DI, DI
+
+two42:
 	VXORPS X2, X2, X2
-	XORQ   DI, DI
+	VXORPS X3, X3, X3
+	XORQ   R12, R12
 
-cols41:
-	CMPQ    DI, R10
-	JGE     colsTail42
-	VMOVUPS (BX)(DI*1), Z3
-	VADDPS  Z3, Z2, Z2
-	ADDQ    $0x40, DI
-	JMP     cols41
+cols43:
+	CMPQ    R12, R10
+	JGE     colsTail44
+	LEAQ    (R12)(DI*1), R13
+	VMOVUPS (BX)(R12*1), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS (BX)(R13*1), Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    $0x40, R12
+	JMP     cols43
 
-colsTail42:
+colsTail44:
 	TESTQ     R11, R11
-	JZ        colsDone43
-	VMOVUPS.Z (BX)(DI*1), K1, Z3
-	VADDPS    Z3, Z2, Z2
+	JZ        colsDone45
+	LEAQ      (R12)(DI*1), R13
+	VMOVUPS.Z (BX)(R12*1), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	VMOVUPS.Z (BX)(R13*1), K1, Z4
+	VADDPS    Z4, Z3, Z3
 
-colsDone43:
-	VSHUFF32X4 $0x4e, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VSHUFF32X4 $0xb1, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0x4e, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0xb1, Z2, Z3
-	VADDPS     Z3, Z2, Z2
+colsDone45:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VSHUFF32X4 $0x4e, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z4
+	VADDPS     Z4, Z2, Z2
 	VDIVPS     Z1, Z2, Z2
-	VXORPS     X4, X4, X4
-	XORQ       DI, DI
+	VSHUFF32X4 $0x4e, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VDIVPS     Z1, Z3, Z3
+	XORQ       R12, R12
 
-cols44:
-	CMPQ        DI, R10
-	JGE         colsTail45
-	VMOVUPS     (BX)(DI*1), Z3
-	VSUBPS      Z2, Z3, Z3
-	VFMADD231PS Z3, Z3, Z4
-	ADDQ        $0x40, DI
-	JMP         cols44
+cols46:
+	CMPQ        R12, R10
+	JGE         colsTail47
+	LEAQ        (R12)(DI*1), R13
+	VMOVUPS     (BX)(R12*1), Z4
+	VSUBPS      Z2, Z4, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS     (BX)(R13*1), Z4
+	VSUBPS      Z3, Z4, Z4
+	VFMADD231PS Z4, Z4, Z6
+	ADDQ        $0x40, R12
+	JMP         cols46
 
-colsTail45:
+colsTail47:
 	TESTQ       R11, R11
-	JZ          colsDone46
-	VMOVUPS.Z   (BX)(DI*1), K1, Z3
-	VSUBPS      Z2, Z3, Z3
-	VMOVAPS.Z   Z3, K1, Z3
-	VFMADD231PS Z3, Z3, Z4
+	JZ          colsDone48
+	LEAQ        (R12)(DI*1), R13
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VSUBPS      Z2, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z6
 
-colsDone46:
-	VSHUFF32X4 $0x4e, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VDIVPS     Z1, Z4, Z4
-	VADDPS     Z0, Z4, Z4
-	VSQRTPS    Z4, Z4
-	VMOVUPS    one<>+0(SB), Z3
-	VDIVPS     Z4, Z3, Z3
+colsDone48:
+	VSHUFF32X4 $0x4e, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VSHUFF32X4 $0xb1, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0x4e, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0xb1, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VDIVPS     Z1, Z5, Z5
+	VADDPS     Z0, Z5, Z5
+	VSQRTPS    Z5, Z5
+	VMOVUPS    one<>+0(SB), Z4
+	VDIVPS     Z5, Z4, Z4
+	VSHUFF32X4 $0x4e, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VDIVPS     Z1, Z6, Z6
+	VADDPS     Z0, Z6, Z6
+	VSQRTPS    Z6, Z6
+	VMOVUPS    one<>+0(SB), Z7
+	VDIVPS     Z6, Z7, Z7
+	LEAQ       4(CX), R12
+	TESTQ      DI, DI
+	CMOVQEQ    CX, R12
+	VMOVSS     X3, (R12)
 	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       DI, DI
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), R12
+	TESTQ      DI, DI
+	CMOVQEQ    DX, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       R12, R12
 
-cols47:
-	CMPQ    DI, R10
-	JGE     colsTail48
-	VMOVUPS (BX)(DI*1), Z5
-	VSUBPS  Z2, Z5, Z5
-	VMULPS  Z3, Z5, Z5
-	VMOVUPS (SI)(DI*1), Z6
-	VMULPS  Z6, Z5, Z5
-	VMOVUPS Z5, (AX)(DI*1)
-	ADDQ    $0x40, DI
-	JMP     cols47
+cols49:
+	CMPQ    R12, R10
+	JGE     colsTail50
+	LEAQ    (R12)(DI*1), R13
+	VMOVUPS (BX)(R12*1), Z8
+	VSUBPS  Z2, Z8, Z8
+	VMULPS  Z4, Z8, Z8
+	VMOVUPS (SI)(R12*1), Z9
+	VMULPS  Z9, Z8, Z8
+	VMOVUPS Z8, (AX)(R12*1)
+	VMOVUPS (BX)(R13*1), Z8
+	VSUBPS  Z3, Z8, Z8
+	VMULPS  Z7, Z8, Z8
+	VMOVUPS (SI)(R12*1), Z9
+	VMULPS  Z9, Z8, Z8
+	VMOVUPS Z8, (AX)(R13*1)
+	ADDQ    $0x40, R12
+	JMP     cols49
 
-colsTail48:
+colsTail50:
 	TESTQ     R11, R11
-	JZ        colsDone49
-	VMOVUPS.Z (BX)(DI*1), K1, Z5
-	VSUBPS    Z2, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VMOVUPS.Z (SI)(DI*1), K1, Z3
-	VMULPS    Z3, Z5, Z5
-	VMOVUPS   Z5, K1, (AX)(DI*1)
+	JZ        colsDone51
+	LEAQ      (R12)(DI*1), DI
+	VMOVUPS.Z (BX)(R12*1), K1, Z8
+	VSUBPS    Z2, Z8, Z8
+	VMULPS    Z4, Z8, Z8
+	VMOVUPS.Z (SI)(R12*1), K1, Z4
+	VMULPS    Z4, Z8, Z8
+	VMOVUPS   Z8, K1, (AX)(R12*1)
+	VMOVUPS.Z (BX)(DI*1), K1, Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z7, Z4, Z4
+	VMOVUPS.Z (SI)(R12*1), K1, Z7
+	VMULPS    Z7, Z4, Z4
+	VMOVUPS   Z4, K1, (AX)(DI*1)
 
-colsDone49:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows40
+colsDone51:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows41
 	JMP  variantsEnd27
 
 variant28:
 	TESTQ DI, DI
-	JZ    variant50
+	JZ    variant52
 
-rows51:
+rows53:
+	MOVQ R9, SI
+	CMPQ R8, $0x02
+	JGE  two54
+	XORQ SI, SI
+
+two54:
 	VXORPS X2, X2, X2
-	XORQ   SI, SI
-
-cols52:
-	CMPQ    SI, R10
-	JGE     colsTail53
-	VMOVUPS (BX)(SI*1), Z3
-	VADDPS  Z3, Z2, Z2
-	ADDQ    $0x40, SI
-	JMP     cols52
-
-colsTail53:
-	TESTQ     R11, R11
-	JZ        colsDone54
-	VMOVUPS.Z (BX)(SI*1), K1, Z3
-	VADDPS    Z3, Z2, Z2
-
-colsDone54:
-	VSHUFF32X4 $0x4e, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VSHUFF32X4 $0xb1, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0x4e, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0xb1, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VDIVPS     Z1, Z2, Z2
-	VXORPS     X4, X4, X4
-	XORQ       SI, SI
+	VXORPS X3, X3, X3
+	XORQ   R12, R12
 
 cols55:
-	CMPQ        SI, R10
-	JGE         colsTail56
-	VMOVUPS     (BX)(SI*1), Z3
-	VSUBPS      Z2, Z3, Z3
-	VFMADD231PS Z3, Z3, Z4
-	ADDQ        $0x40, SI
-	JMP         cols55
+	CMPQ    R12, R10
+	JGE     colsTail56
+	LEAQ    (R12)(SI*1), R13
+	VMOVUPS (BX)(R12*1), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS (BX)(R13*1), Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    $0x40, R12
+	JMP     cols55
 
 colsTail56:
-	TESTQ       R11, R11
-	JZ          colsDone57
-	VMOVUPS.Z   (BX)(SI*1), K1, Z3
-	VSUBPS      Z2, Z3, Z3
-	VMOVAPS.Z   Z3, K1, Z3
-	VFMADD231PS Z3, Z3, Z4
+	TESTQ     R11, R11
+	JZ        colsDone57
+	LEAQ      (R12)(SI*1), R13
+	VMOVUPS.Z (BX)(R12*1), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	VMOVUPS.Z (BX)(R13*1), K1, Z4
+	VADDPS    Z4, Z3, Z3
 
 colsDone57:
-	VSHUFF32X4 $0x4e, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VDIVPS     Z1, Z4, Z4
-	VADDPS     Z0, Z4, Z4
-	VSQRTPS    Z4, Z4
-	VMOVUPS    one<>+0(SB), Z3
-	VDIVPS     Z4, Z3, Z3
-	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       SI, SI
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VSHUFF32X4 $0x4e, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VDIVPS     Z1, Z2, Z2
+	VSHUFF32X4 $0x4e, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VDIVPS     Z1, Z3, Z3
+	XORQ       R12, R12
 
 cols58:
-	CMPQ    SI, R10
-	JGE     colsTail59
-	VMOVUPS (BX)(SI*1), Z5
-	VSUBPS  Z2, Z5, Z5
-	VMULPS  Z3, Z5, Z5
-	VMOVUPS (DI)(SI*1), Z6
-	VADDPS  Z6, Z5, Z5
-	VMOVUPS Z5, (AX)(SI*1)
-	ADDQ    $0x40, SI
-	JMP     cols58
+	CMPQ        R12, R10
+	JGE         colsTail59
+	LEAQ        (R12)(SI*1), R13
+	VMOVUPS     (BX)(R12*1), Z4
+	VSUBPS      Z2, Z4, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS     (BX)(R13*1), Z4
+	VSUBPS      Z3, Z4, Z4
+	VFMADD231PS Z4, Z4, Z6
+	ADDQ        $0x40, R12
+	JMP         cols58
 
 colsTail59:
-	TESTQ     R11, R11
-	JZ        colsDone60
-	VMOVUPS.Z (BX)(SI*1), K1, Z5
-	VSUBPS    Z2, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VMOVUPS.Z (DI)(SI*1), K1, Z3
-	VADDPS    Z3, Z5, Z5
-	VMOVUPS   Z5, K1, (AX)(SI*1)
+	TESTQ       R11, R11
+	JZ          colsDone60
+	LEAQ        (R12)(SI*1), R13
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VSUBPS      Z2, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z6
 
 colsDone60:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows51
+	VSHUFF32X4 $0x4e, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VSHUFF32X4 $0xb1, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0x4e, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0xb1, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VDIVPS     Z1, Z5, Z5
+	VADDPS     Z0, Z5, Z5
+	VSQRTPS    Z5, Z5
+	VMOVUPS    one<>+0(SB), Z4
+	VDIVPS     Z5, Z4, Z4
+	VSHUFF32X4 $0x4e, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VDIVPS     Z1, Z6, Z6
+	VADDPS     Z0, Z6, Z6
+	VSQRTPS    Z6, Z6
+	VMOVUPS    one<>+0(SB), Z7
+	VDIVPS     Z6, Z7, Z7
+	LEAQ       4(CX), R12
+	TESTQ      SI, SI
+	CMOVQEQ    CX, R12
+	VMOVSS     X3, (R12)
+	VMOVSS     X2, (CX)
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), R12
+	TESTQ      SI, SI
+	CMOVQEQ    DX, R12
+	VMOVSS     X7, (R12)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       R12, R12
+
+cols61:
+	CMPQ    R12, R10
+	JGE     colsTail62
+	LEAQ    (R12)(SI*1), R13
+	VMOVUPS (BX)(R12*1), Z8
+	VSUBPS  Z2, Z8, Z8
+	VMULPS  Z4, Z8, Z8
+	VMOVUPS (DI)(R12*1), Z9
+	VADDPS  Z9, Z8, Z8
+	VMOVUPS Z8, (AX)(R12*1)
+	VMOVUPS (BX)(R13*1), Z8
+	VSUBPS  Z3, Z8, Z8
+	VMULPS  Z7, Z8, Z8
+	VMOVUPS (DI)(R12*1), Z9
+	VADDPS  Z9, Z8, Z8
+	VMOVUPS Z8, (AX)(R13*1)
+	ADDQ    $0x40, R12
+	JMP     cols61
+
+colsTail62:
+	TESTQ     R11, R11
+	JZ        colsDone63
+	LEAQ      (R12)(SI*1), SI
+	VMOVUPS.Z (BX)(R12*1), K1, Z8
+	VSUBPS    Z2, Z8, Z8
+	VMULPS    Z4, Z8, Z8
+	VMOVUPS.Z (DI)(R12*1), K1, Z4
+	VADDPS    Z4, Z8, Z8
+	VMOVUPS   Z8, K1, (AX)(R12*1)
+	VMOVUPS.Z (BX)(SI*1), K1, Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z7, Z4, Z4
+	VMOVUPS.Z (DI)(R12*1), K1, Z7
+	VADDPS    Z7, Z4, Z4
+	VMOVUPS   Z4, K1, (AX)(SI*1)
+
+colsDone63:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows53
 	JMP  variantsEnd27
 
-variant50:
-rows61:
+variant52:
+rows64:
+	MOVQ R9, SI
+	CMPQ R8, $0x02
+	JGE  two65
+	XORQ SI, SI
+
+two65:
 	VXORPS X2, X2, X2
-	XORQ   SI, SI
+	VXORPS X3, X3, X3
+	XORQ   DI, DI
 
-cols62:
-	CMPQ    SI, R10
-	JGE     colsTail63
-	VMOVUPS (BX)(SI*1), Z3
-	VADDPS  Z3, Z2, Z2
-	ADDQ    $0x40, SI
-	JMP     cols62
+cols66:
+	CMPQ    DI, R10
+	JGE     colsTail67
+	LEAQ    (DI)(SI*1), R12
+	VMOVUPS (BX)(DI*1), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS (BX)(R12*1), Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    $0x40, DI
+	JMP     cols66
 
-colsTail63:
+colsTail67:
 	TESTQ     R11, R11
-	JZ        colsDone64
-	VMOVUPS.Z (BX)(SI*1), K1, Z3
-	VADDPS    Z3, Z2, Z2
+	JZ        colsDone68
+	LEAQ      (DI)(SI*1), R12
+	VMOVUPS.Z (BX)(DI*1), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	VMOVUPS.Z (BX)(R12*1), K1, Z4
+	VADDPS    Z4, Z3, Z3
 
-colsDone64:
-	VSHUFF32X4 $0x4e, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VSHUFF32X4 $0xb1, Z2, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0x4e, Z2, Z3
-	VADDPS     Z3, Z2, Z2
-	VPERMILPS  $0xb1, Z2, Z3
-	VADDPS     Z3, Z2, Z2
+colsDone68:
+	VXORPS     X5, X5, X5
+	VXORPS     X6, X6, X6
+	VSHUFF32X4 $0x4e, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z4
+	VADDPS     Z4, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z4
+	VADDPS     Z4, Z2, Z2
 	VDIVPS     Z1, Z2, Z2
-	VXORPS     X4, X4, X4
-	XORQ       SI, SI
+	VSHUFF32X4 $0x4e, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z4
+	VADDPS     Z4, Z3, Z3
+	VDIVPS     Z1, Z3, Z3
+	XORQ       DI, DI
 
-cols65:
-	CMPQ        SI, R10
-	JGE         colsTail66
-	VMOVUPS     (BX)(SI*1), Z3
-	VSUBPS      Z2, Z3, Z3
-	VFMADD231PS Z3, Z3, Z4
-	ADDQ        $0x40, SI
-	JMP         cols65
+cols69:
+	CMPQ        DI, R10
+	JGE         colsTail70
+	LEAQ        (DI)(SI*1), R12
+	VMOVUPS     (BX)(DI*1), Z4
+	VSUBPS      Z2, Z4, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS     (BX)(R12*1), Z4
+	VSUBPS      Z3, Z4, Z4
+	VFMADD231PS Z4, Z4, Z6
+	ADDQ        $0x40, DI
+	JMP         cols69
 
-colsTail66:
+colsTail70:
 	TESTQ       R11, R11
-	JZ          colsDone67
-	VMOVUPS.Z   (BX)(SI*1), K1, Z3
-	VSUBPS      Z2, Z3, Z3
-	VMOVAPS.Z   Z3, K1, Z3
-	VFMADD231PS Z3, Z3, Z4
+	JZ          colsDone71
+	LEAQ        (DI)(SI*1), R12
+	VMOVUPS.Z   (BX)(DI*1), K1, Z4
+	VSUBPS      Z2, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z5
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMOVAPS.Z   Z4, K1, Z4
+	VFMADD231PS Z4, Z4, Z6
 
-colsDone67:
-	VSHUFF32X4 $0x4e, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z3
-	VADDPS     Z3, Z4, Z4
-	VDIVPS     Z1, Z4, Z4
-	VADDPS     Z0, Z4, Z4
-	VSQRTPS    Z4, Z4
-	VMOVUPS    one<>+0(SB), Z3
-	VDIVPS     Z4, Z3, Z3
+colsDone71:
+	VSHUFF32X4 $0x4e, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VSHUFF32X4 $0xb1, Z5, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0x4e, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VPERMILPS  $0xb1, Z5, Z4
+	VADDPS     Z4, Z5, Z5
+	VDIVPS     Z1, Z5, Z5
+	VADDPS     Z0, Z5, Z5
+	VSQRTPS    Z5, Z5
+	VMOVUPS    one<>+0(SB), Z4
+	VDIVPS     Z5, Z4, Z4
+	VSHUFF32X4 $0x4e, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VSHUFF32X4 $0xb1, Z6, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0x4e, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VPERMILPS  $0xb1, Z6, Z7
+	VADDPS     Z7, Z6, Z6
+	VDIVPS     Z1, Z6, Z6
+	VADDPS     Z0, Z6, Z6
+	VSQRTPS    Z6, Z6
+	VMOVUPS    one<>+0(SB), Z7
+	VDIVPS     Z6, Z7, Z7
+	LEAQ       4(CX), DI
+	TESTQ      SI, SI
+	CMOVQEQ    CX, DI
+	VMOVSS     X3, (DI)
 	VMOVSS     X2, (CX)
-	VMOVSS     X3, (DX)
-	ADDQ       $0x04, CX
-	ADDQ       $0x04, DX
-	XORQ       SI, SI
+	ADDQ       $0x08, CX
+	LEAQ       4(DX), DI
+	TESTQ      SI, SI
+	CMOVQEQ    DX, DI
+	VMOVSS     X7, (DI)
+	VMOVSS     X4, (DX)
+	ADDQ       $0x08, DX
+	XORQ       DI, DI
 
-cols68:
-	CMPQ    SI, R10
-	JGE     colsTail69
-	VMOVUPS (BX)(SI*1), Z5
-	VSUBPS  Z2, Z5, Z5
-	VMULPS  Z3, Z5, Z5
-	VMOVUPS Z5, (AX)(SI*1)
-	ADDQ    $0x40, SI
-	JMP     cols68
+cols72:
+	CMPQ    DI, R10
+	JGE     colsTail73
+	LEAQ    (DI)(SI*1), R12
+	VMOVUPS (BX)(DI*1), Z8
+	VSUBPS  Z2, Z8, Z8
+	VMULPS  Z4, Z8, Z8
+	VMOVUPS Z8, (AX)(DI*1)
+	VMOVUPS (BX)(R12*1), Z8
+	VSUBPS  Z3, Z8, Z8
+	VMULPS  Z7, Z8, Z8
+	VMOVUPS Z8, (AX)(R12*1)
+	ADDQ    $0x40, DI
+	JMP     cols72
 
-colsTail69:
+colsTail73:
 	TESTQ     R11, R11
-	JZ        colsDone70
-	VMOVUPS.Z (BX)(SI*1), K1, Z5
-	VSUBPS    Z2, Z5, Z5
-	VMULPS    Z3, Z5, Z5
-	VMOVUPS   Z5, K1, (AX)(SI*1)
+	JZ        colsDone74
+	LEAQ      (DI)(SI*1), SI
+	VMOVUPS.Z (BX)(DI*1), K1, Z8
+	VSUBPS    Z2, Z8, Z8
+	VMULPS    Z4, Z8, Z8
+	VMOVUPS   Z8, K1, (AX)(DI*1)
+	VMOVUPS.Z (BX)(SI*1), K1, Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z7, Z4, Z4
+	VMOVUPS   Z4, K1, (AX)(SI*1)
 
-colsDone70:
-	ADDQ R9, AX
-	ADDQ R9, BX
-	DECQ R8
-	JNZ  rows61
+colsDone74:
+	LEAQ (BX)(R9*2), BX
+	LEAQ (AX)(R9*2), AX
+	SUBQ $0x02, R8
+	JG   rows64
 
 variantsEnd27:
 	VZEROUPPER
@@ -860,11 +1126,11 @@ TEXT ·layerNormDxAVX512(SB), NOSPLIT, $0-161
 	MOVB         acc+160(FP), R12
 	MOVBQZX      R12, R12
 	TESTQ        BX, BX
-	JZ           variant72
+	JZ           variant76
 	TESTQ        R12, R12
-	JZ           variant73
+	JZ           variant77
 
-rows74:
+rows78:
 	VBROADCASTSS (SI), Z1
 	VBROADCASTSS (DI), Z2
 	ADDQ         $0x04, SI
@@ -873,9 +1139,9 @@ rows74:
 	VXORPS       X4, X4, X4
 	XORQ         R12, R12
 
-cols75:
+cols79:
 	CMPQ        R12, R10
-	JGE         colsTail76
+	JGE         colsTail80
 	VMOVUPS     (CX)(R12*1), Z5
 	VMOVUPS     (BX)(R12*1), Z6
 	VMULPS      Z6, Z5, Z5
@@ -885,11 +1151,11 @@ cols75:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 	ADDQ        $0x40, R12
-	JMP         cols75
+	JMP         cols79
 
-colsTail76:
+colsTail80:
 	TESTQ       R11, R11
-	JZ          colsDone77
+	JZ          colsDone81
 	VMOVUPS.Z   (CX)(R12*1), K1, Z5
 	VMOVUPS.Z   (BX)(R12*1), K1, Z6
 	VMULPS      Z6, Z5, Z5
@@ -899,7 +1165,7 @@ colsTail76:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone77:
+colsDone81:
 	VSHUFF32X4 $0x4e, Z3, Z3, Z5
 	VADDPS     Z5, Z3, Z3
 	VSHUFF32X4 $0xb1, Z3, Z3, Z5
@@ -920,9 +1186,9 @@ colsDone77:
 	VDIVPS     Z0, Z4, Z4
 	XORQ       R12, R12
 
-cols78:
+cols82:
 	CMPQ         R12, R10
-	JGE          colsTail79
+	JGE          colsTail83
 	VMOVUPS      (CX)(R12*1), Z5
 	VMOVUPS      (BX)(R12*1), Z6
 	VMULPS       Z6, Z5, Z5
@@ -935,11 +1201,11 @@ cols78:
 	VFMADD213PS  Z6, Z2, Z5
 	VMOVUPS      Z5, (AX)(R12*1)
 	ADDQ         $0x40, R12
-	JMP          cols78
+	JMP          cols82
 
-colsTail79:
+colsTail83:
 	TESTQ        R11, R11
-	JZ           colsDone80
+	JZ           colsDone84
 	VMOVUPS.Z    (CX)(R12*1), K1, Z5
 	VMOVUPS.Z    (BX)(R12*1), K1, Z6
 	VMULPS       Z6, Z5, Z5
@@ -952,16 +1218,16 @@ colsTail79:
 	VFMADD213PS  Z1, Z2, Z5
 	VMOVUPS      Z5, K1, (AX)(R12*1)
 
-colsDone80:
+colsDone84:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows74
-	JMP  variantsEnd71
+	JNZ  rows78
+	JMP  variantsEnd75
 
-variant73:
-rows81:
+variant77:
+rows85:
 	VBROADCASTSS (SI), Z1
 	VBROADCASTSS (DI), Z2
 	ADDQ         $0x04, SI
@@ -970,9 +1236,9 @@ rows81:
 	VXORPS       X4, X4, X4
 	XORQ         R12, R12
 
-cols82:
+cols86:
 	CMPQ        R12, R10
-	JGE         colsTail83
+	JGE         colsTail87
 	VMOVUPS     (CX)(R12*1), Z5
 	VMOVUPS     (BX)(R12*1), Z6
 	VMULPS      Z6, Z5, Z5
@@ -982,11 +1248,11 @@ cols82:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 	ADDQ        $0x40, R12
-	JMP         cols82
+	JMP         cols86
 
-colsTail83:
+colsTail87:
 	TESTQ       R11, R11
-	JZ          colsDone84
+	JZ          colsDone88
 	VMOVUPS.Z   (CX)(R12*1), K1, Z5
 	VMOVUPS.Z   (BX)(R12*1), K1, Z6
 	VMULPS      Z6, Z5, Z5
@@ -996,7 +1262,7 @@ colsTail83:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone84:
+colsDone88:
 	VSHUFF32X4 $0x4e, Z3, Z3, Z5
 	VADDPS     Z5, Z3, Z3
 	VSHUFF32X4 $0xb1, Z3, Z3, Z5
@@ -1017,9 +1283,9 @@ colsDone84:
 	VDIVPS     Z0, Z4, Z4
 	XORQ       R12, R12
 
-cols85:
+cols89:
 	CMPQ         R12, R10
-	JGE          colsTail86
+	JGE          colsTail90
 	VMOVUPS      (CX)(R12*1), Z5
 	VMOVUPS      (BX)(R12*1), Z6
 	VMULPS       Z6, Z5, Z5
@@ -1031,11 +1297,11 @@ cols85:
 	VMULPS       Z2, Z5, Z5
 	VMOVUPS      Z5, (AX)(R12*1)
 	ADDQ         $0x40, R12
-	JMP          cols85
+	JMP          cols89
 
-colsTail86:
+colsTail90:
 	TESTQ        R11, R11
-	JZ           colsDone87
+	JZ           colsDone91
 	VMOVUPS.Z    (CX)(R12*1), K1, Z5
 	VMOVUPS.Z    (BX)(R12*1), K1, Z6
 	VMULPS       Z6, Z5, Z5
@@ -1047,19 +1313,19 @@ colsTail86:
 	VMULPS       Z2, Z5, Z5
 	VMOVUPS      Z5, K1, (AX)(R12*1)
 
-colsDone87:
+colsDone91:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows81
-	JMP  variantsEnd71
+	JNZ  rows85
+	JMP  variantsEnd75
 
-variant72:
+variant76:
 	TESTQ R12, R12
-	JZ    variant88
+	JZ    variant92
 
-rows89:
+rows93:
 	VBROADCASTSS (SI), Z1
 	VBROADCASTSS (DI), Z2
 	ADDQ         $0x04, SI
@@ -1068,9 +1334,9 @@ rows89:
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols90:
+cols94:
 	CMPQ        BX, R10
-	JGE         colsTail91
+	JGE         colsTail95
 	VMOVUPS     (CX)(BX*1), Z5
 	VMOVUPS     (DX)(BX*1), Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1078,11 +1344,11 @@ cols90:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 	ADDQ        $0x40, BX
-	JMP         cols90
+	JMP         cols94
 
-colsTail91:
+colsTail95:
 	TESTQ       R11, R11
-	JZ          colsDone92
+	JZ          colsDone96
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VMOVUPS.Z   (DX)(BX*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1090,7 +1356,7 @@ colsTail91:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone92:
+colsDone96:
 	VSHUFF32X4 $0x4e, Z3, Z3, Z5
 	VADDPS     Z5, Z3, Z3
 	VSHUFF32X4 $0xb1, Z3, Z3, Z5
@@ -1111,9 +1377,9 @@ colsDone92:
 	VDIVPS     Z0, Z4, Z4
 	XORQ       BX, BX
 
-cols93:
+cols97:
 	CMPQ         BX, R10
-	JGE          colsTail94
+	JGE          colsTail98
 	VMOVUPS      (CX)(BX*1), Z5
 	VMOVUPS      (DX)(BX*1), Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1124,11 +1390,11 @@ cols93:
 	VFMADD213PS  Z6, Z2, Z5
 	VMOVUPS      Z5, (AX)(BX*1)
 	ADDQ         $0x40, BX
-	JMP          cols93
+	JMP          cols97
 
-colsTail94:
+colsTail98:
 	TESTQ        R11, R11
-	JZ           colsDone95
+	JZ           colsDone99
 	VMOVUPS.Z    (CX)(BX*1), K1, Z5
 	VMOVUPS.Z    (DX)(BX*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1139,16 +1405,16 @@ colsTail94:
 	VFMADD213PS  Z1, Z2, Z5
 	VMOVUPS      Z5, K1, (AX)(BX*1)
 
-colsDone95:
+colsDone99:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows89
-	JMP  variantsEnd71
+	JNZ  rows93
+	JMP  variantsEnd75
 
-variant88:
-rows96:
+variant92:
+rows100:
 	VBROADCASTSS (SI), Z1
 	VBROADCASTSS (DI), Z2
 	ADDQ         $0x04, SI
@@ -1157,9 +1423,9 @@ rows96:
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols97:
+cols101:
 	CMPQ        BX, R10
-	JGE         colsTail98
+	JGE         colsTail102
 	VMOVUPS     (CX)(BX*1), Z5
 	VMOVUPS     (DX)(BX*1), Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1167,11 +1433,11 @@ cols97:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 	ADDQ        $0x40, BX
-	JMP         cols97
+	JMP         cols101
 
-colsTail98:
+colsTail102:
 	TESTQ       R11, R11
-	JZ          colsDone99
+	JZ          colsDone103
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VMOVUPS.Z   (DX)(BX*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1179,7 +1445,7 @@ colsTail98:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone99:
+colsDone103:
 	VSHUFF32X4 $0x4e, Z3, Z3, Z5
 	VADDPS     Z5, Z3, Z3
 	VSHUFF32X4 $0xb1, Z3, Z3, Z5
@@ -1200,9 +1466,9 @@ colsDone99:
 	VDIVPS     Z0, Z4, Z4
 	XORQ       BX, BX
 
-cols100:
+cols104:
 	CMPQ         BX, R10
-	JGE          colsTail101
+	JGE          colsTail105
 	VMOVUPS      (CX)(BX*1), Z5
 	VMOVUPS      (DX)(BX*1), Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1212,11 +1478,11 @@ cols100:
 	VMULPS       Z2, Z5, Z5
 	VMOVUPS      Z5, (AX)(BX*1)
 	ADDQ         $0x40, BX
-	JMP          cols100
+	JMP          cols104
 
-colsTail101:
+colsTail105:
 	TESTQ        R11, R11
-	JZ           colsDone102
+	JZ           colsDone106
 	VMOVUPS.Z    (CX)(BX*1), K1, Z5
 	VMOVUPS.Z    (DX)(BX*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1226,14 +1492,14 @@ colsTail101:
 	VMULPS       Z2, Z5, Z5
 	VMOVUPS      Z5, K1, (AX)(BX*1)
 
-colsDone102:
+colsDone106:
 	ADDQ R9, AX
 	ADDQ R9, CX
 	ADDQ R9, DX
 	DECQ R8
-	JNZ  rows96
+	JNZ  rows100
 
-variantsEnd71:
+variantsEnd75:
 	VZEROUPPER
 	RET
 
@@ -1251,9 +1517,9 @@ TEXT ·layerNormGammaAVX512(SB), NOSPLIT, $0-136
 	SHLQ $0x02, R9
 	XORQ R10, R10
 
-strip4103:
+strip4107:
 	CMPQ    R8, $0x40
-	JLT     strip1104
+	JLT     strip1108
 	VMOVUPS (AX)(R10*1), Z0
 	VMOVUPS 64(AX)(R10*1), Z1
 	VMOVUPS 128(AX)(R10*1), Z2
@@ -1263,7 +1529,7 @@ strip4103:
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down107:
+down111:
 	VBROADCASTSS (BX)(R14*4), Z4
 	VBROADCASTSS (SI)(R14*4), Z5
 	VMOVUPS      (R12)(R10*1), Z6
@@ -1290,25 +1556,25 @@ down107:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down107
+	JNZ          down111
 	VMOVUPS      Z0, (AX)(R10*1)
 	VMOVUPS      Z1, 64(AX)(R10*1)
 	VMOVUPS      Z2, 128(AX)(R10*1)
 	VMOVUPS      Z3, 192(AX)(R10*1)
 	ADDQ         $+256, R10
 	SUBQ         $0x40, R8
-	JMP          strip4103
+	JMP          strip4107
 
-strip1104:
+strip1108:
 	CMPQ    R8, $0x10
-	JLT     stripTail105
+	JLT     stripTail109
 	VMOVUPS (AX)(R10*1), Z0
 	MOVQ    CX, R11
 	MOVQ    DX, R12
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down108:
+down112:
 	VBROADCASTSS (BX)(R14*4), Z1
 	VBROADCASTSS (SI)(R14*4), Z2
 	VMOVUPS      (R12)(R10*1), Z3
@@ -1320,15 +1586,15 @@ down108:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down108
+	JNZ          down112
 	VMOVUPS      Z0, (AX)(R10*1)
 	ADDQ         $+64, R10
 	SUBQ         $0x10, R8
-	JMP          strip1104
+	JMP          strip1108
 
-stripTail105:
+stripTail109:
 	TESTQ     R8, R8
-	JZ        stripDone106
+	JZ        stripDone110
 	MOVQ      $-1, R11
 	BZHIQ     R8, R11, R11
 	KMOVW     R11, K1
@@ -1336,7 +1602,7 @@ stripTail105:
 	MOVQ      DX, DX
 	XORQ      R8, R8
 
-down109:
+down113:
 	VBROADCASTSS (BX)(R8*4), Z1
 	VBROADCASTSS (SI)(R8*4), Z2
 	VMOVUPS.Z    (DX)(R10*1), K1, Z3
@@ -1348,10 +1614,10 @@ down109:
 	ADDQ         R9, DX
 	INCQ         R8
 	DECQ         DI
-	JNZ          down109
+	JNZ          down113
 	VMOVUPS      Z0, K1, (AX)(R10*1)
 
-stripDone106:
+stripDone110:
 	VZEROUPPER
 	RET
 
@@ -1373,32 +1639,32 @@ TEXT ·addBiasAVX512(SB), NOSPLIT, $0-88
 	KMOVW R9, K1
 	SHLQ  $0x02, SI
 
-rows110:
+rows114:
 	XORQ R9, R9
 
-cols111:
+cols115:
 	CMPQ    R9, DI
-	JGE     colsTail112
+	JGE     colsTail116
 	VMOVUPS (CX)(R9*1), Z0
 	VMOVUPS (DX)(R9*1), Z1
 	VADDPS  Z1, Z0, Z0
 	VMOVUPS Z0, (AX)(R9*1)
 	ADDQ    $0x40, R9
-	JMP     cols111
+	JMP     cols115
 
-colsTail112:
+colsTail116:
 	TESTQ     R8, R8
-	JZ        colsDone113
+	JZ        colsDone117
 	VMOVUPS.Z (CX)(R9*1), K1, Z0
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone113:
+colsDone117:
 	ADDQ SI, AX
 	ADDQ SI, CX
 	DECQ BX
-	JNZ  rows110
+	JNZ  rows114
 	VZEROUPPER
 	RET
 
@@ -1413,9 +1679,9 @@ TEXT ·sumRowsAVX512(SB), NOSPLIT, $0-64
 	SHLQ $0x02, SI
 	XORQ DI, DI
 
-strip4114:
+strip4118:
 	CMPQ    BX, $0x40
-	JLT     strip1115
+	JLT     strip1119
 	VMOVUPS (AX)(DI*1), Z0
 	VMOVUPS 64(AX)(DI*1), Z1
 	VMOVUPS 128(AX)(DI*1), Z2
@@ -1423,7 +1689,7 @@ strip4114:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down118:
+down122:
 	VMOVUPS (R8)(DI*1), Z4
 	VADDPS  Z4, Z0, Z0
 	VMOVUPS 64(R8)(DI*1), Z4
@@ -1434,51 +1700,51 @@ down118:
 	VADDPS  Z4, Z3, Z3
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down118
+	JNZ     down122
 	VMOVUPS Z0, (AX)(DI*1)
 	VMOVUPS Z1, 64(AX)(DI*1)
 	VMOVUPS Z2, 128(AX)(DI*1)
 	VMOVUPS Z3, 192(AX)(DI*1)
 	ADDQ    $+256, DI
 	SUBQ    $0x40, BX
-	JMP     strip4114
+	JMP     strip4118
 
-strip1115:
+strip1119:
 	CMPQ    BX, $0x10
-	JLT     stripTail116
+	JLT     stripTail120
 	VMOVUPS (AX)(DI*1), Z0
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down119:
+down123:
 	VMOVUPS (R8)(DI*1), Z1
 	VADDPS  Z1, Z0, Z0
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down119
+	JNZ     down123
 	VMOVUPS Z0, (AX)(DI*1)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     strip1115
+	JMP     strip1119
 
-stripTail116:
+stripTail120:
 	TESTQ     BX, BX
-	JZ        stripDone117
+	JZ        stripDone121
 	MOVQ      $-1, R8
 	BZHIQ     BX, R8, R8
 	KMOVW     R8, K1
 	VMOVUPS.Z (AX)(DI*1), K1, Z0
 	MOVQ      DX, DX
 
-down120:
+down124:
 	VMOVUPS.Z (CX)(DI*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       down120
+	JNZ       down124
 	VMOVUPS   Z0, K1, (AX)(DI*1)
 
-stripDone117:
+stripDone121:
 	VZEROUPPER
 	RET
 
@@ -1492,9 +1758,9 @@ TEXT ·dotAVX512(SB), NOSPLIT, $0-56
 	VXORPS X1, X1, X1
 	XORQ   BX, BX
 	SUBQ   $0x10, DX
-	JLT    tail122
+	JLT    tail126
 
-loop121:
+loop125:
 	VMOVUPS       (AX)(BX*1), Z2
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
@@ -1507,11 +1773,11 @@ loop121:
 	VFMADD231PD   Z3, Z5, Z1
 	ADDQ          $0x40, BX
 	SUBQ          $0x10, DX
-	JGE           loop121
+	JGE           loop125
 
-tail122:
+tail126:
 	ADDQ          $0x10, DX
-	JZ            done123
+	JZ            done127
 	MOVQ          $-1, SI
 	BZHIQ         DX, SI, SI
 	KMOVW         SI, K1
@@ -1526,7 +1792,7 @@ tail122:
 	VFMADD231PD   Z2, Z4, Z0
 	VFMADD231PD   Z3, Z5, Z1
 
-done123:
+done127:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y1

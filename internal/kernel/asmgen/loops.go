@@ -50,6 +50,44 @@ func (r rowLoop) each(body func(lane)) {
 	Label(done)
 }
 
+// each2 runs body over two rows; those of the second lie delta bytes after those of
+// the first. Sums of two rows do not wait for each other.
+func (r rowLoop) each2(delta reg.GPVirtual, body func(l [2]lane)) {
+	r.each(func(l lane) {
+		second := l
+		idx := GP64()
+		LEAQ(Mem{Base: l.idx, Index: delta, Scale: 1}, idx)
+		second.idx = idx
+		body([2]lane{l, second})
+	})
+}
+
+// rows2 runs body once for each two rows, which lie stride bytes apart: delta is
+// stride, or 0 where the last row is left without another and is done twice.
+func rows2(count, stride reg.GPVirtual, body func(delta reg.GPVirtual)) {
+	loop, two := label("rows"), label("two")
+	Label(loop)
+	delta := GP64()
+	MOVQ(stride, delta)
+	CMPQ(count, Imm(2))
+	JGE(LabelRef(two))
+	XORQ(delta, delta)
+	Label(two)
+	body(delta)
+	SUBQ(Imm(2), count)
+	JG(LabelRef(loop))
+}
+
+// next is the address of the second row's number after that at p; p itself where
+// delta is 0.
+func next(p, delta reg.GPVirtual) reg.GPVirtual {
+	q := GP64()
+	LEAQ(Mem{Base: p, Disp: 4}, q)
+	TESTQ(delta, delta)
+	CMOVQEQ(p, q)
+	return q
+}
+
 // rows runs body once per row (rows > 0), then moves the row pointers on by
 // stride bytes.
 func rows(count, stride reg.GPVirtual, pointers []reg.GPVirtual, body func()) {

@@ -35,6 +35,8 @@ const (
 	rowPlus     // float32 by row
 	rowColTimes // float32 by column, or nil
 	rowColPlus  // float32 by column
+	rowMean     // float32 by row, or nil
+	rowRstd     // float32 by row
 )
 
 // rowQuantPart emits the row kernels that end in a quantiser.
@@ -77,7 +79,7 @@ func (q quantRows) quantizer() (z quantizer, add func() reg.VecVirtual) {
 	return quantizer{q.constant(rowAlpha), q.constant(rowZp), q.constant(rowQn), q.constant(rowQp)}, q.constant(rowAdd)
 }
 
-// put writes the codes of v at d, which moves on.
+// put8 writes the codes of v at d, which moves on but for the tail.
 func (l lane) put8(v reg.VecVirtual, z quantizer, add func() reg.VecVirtual, d reg.GPVirtual) {
 	VDIVPS(z.alpha(), v, v)
 	q := l.code(v, z)
@@ -86,6 +88,7 @@ func (l lane) put8(v reg.VecVirtual, z quantizer, add func() reg.VecVirtual, d r
 	switch {
 	case l.wide() && l.tail:
 		VPMOVDB(q, l.mask, Mem{Base: d})
+		return
 	case l.wide():
 		VPMOVDB(q, Mem{Base: d})
 	default:
@@ -93,50 +96,83 @@ func (l lane) put8(v reg.VecVirtual, z quantizer, add func() reg.VecVirtual, d r
 		VPSHUFB(lowBytes(), q, q)
 		VEXTRACTI128(Imm(1), q, hi)
 		VPUNPCKLDQ(hi, q.AsX(), hi)
-		if !l.tail {
-			VMOVQ(hi, Mem{Base: d})
-			break
+		if l.tail {
+			l.tailBytes(hi, d)
+			return
 		}
-		// The bytes of the tail one by one; the mask begins with a vector of ones as
-		// long as the tail.
-		bytes, at := GP64(), GP64()
-		VMOVQ(hi, bytes)
-		MOVQ(l.mask, at)
-		loop, done := label("bytes"), label("bytesDone")
-		Label(loop)
-		CMPL(Mem{Base: at}, Imm(0))
-		JEQ(LabelRef(done))
-		MOVB(bytes.As8(), Mem{Base: d})
-		SHRQ(Imm(8), bytes)
-		INCQ(d)
-		ADDQ(Imm(4), at)
-		JMP(LabelRef(loop))
-		Label(done)
-		return
+		VMOVQ(hi, Mem{Base: d})
 	}
 	ADDQ(Imm(uint64(l.lanes)), d)
+}
+
+// tailBytes writes the bytes of the tail one by one; the mask begins with as many
+// lanes of ones.
+func (l lane) tailBytes(x reg.VecVirtual, d reg.GPVirtual) {
+	bytes, at, to := GP64(), GP64(), GP64()
+	VMOVQ(x, bytes)
+	MOVQ(l.mask, at)
+	MOVQ(d, to)
+	loop, done := label("bytes"), label("bytesDone")
+	Label(loop)
+	CMPL(Mem{Base: at}, Imm(0))
+	JEQ(LabelRef(done))
+	MOVB(bytes.As8(), Mem{Base: to})
+	SHRQ(Imm(8), bytes)
+	INCQ(to)
+	ADDQ(Imm(4), at)
+	JMP(LabelRef(loop))
+	Label(done)
 }
 
 func layerNormQuantize(m machine) {
 	m.fn("layerNormCodes", "(p *byte)", "normalises rows and writes their codes; p points to a rowArgs.")
 	q := quantRows{m, integer("p")}
 	x, dst, count, gamma, beta := q.integer(rowX), q.integer(rowDst), q.integer(rowRows), q.integer(rowGamma), q.integer(rowBeta)
-	n, d := q.integer(rowN), GP64()
+	n := q.integer(rowN)
 	eps := q.broadcast(rowEps)
 	size := m.count(n)
 	r := m.row(n)
 	z, add := q.quantizer()
 	variants([]reg.GPVirtual{gamma, beta}, func(set []bool) {
-		next := label("rows")
-		Label(next)
-		avg, k := r.moments(x, size, eps)
-		MOVQ(dst, d)
-		r.each(func(l lane) { l.put8(l.normal(x, avg, k, gamma, beta, set), z, add, d) })
-		ADDQ(q.arg(rowLDX), x)
-		ADDQ(q.arg(rowLDD), dst)
-		DECQ(count)
-		JNZ(LabelRef(next))
+		rows2(count, q.integer(rowLDX), func(delta reg.GPVirtual) {
+			avg, k := r.moments(x, delta, size, eps)
+			q.moments(count, delta, avg, k)
+			second, one := GP64(), label("one")
+			MOVQ(dst, second)
+			TESTQ(delta, delta)
+			JZ(LabelRef(one))
+			ADDQ(q.arg(rowLDD), second)
+			Label(one)
+			// The addresses are fetched where they are used: registers are few.
+			fetch := func(field int) func() reg.GPVirtual { return func() reg.GPVirtual { return q.integer(field) } }
+			r.each2(delta, func(l [2]lane) {
+				for i, d := range []reg.GPVirtual{dst, second} {
+					l[i].put8(l[i].normal(l[0], x, avg[i], k[i], fetch(rowGamma), fetch(rowBeta), set), z, add, d)
+				}
+			})
+			SUBQ(q.arg(rowN), dst)
+			ADDQ(r.rest, dst)
+			for range 2 {
+				ADDQ(q.arg(rowLDX), x)
+				ADDQ(q.arg(rowLDD), dst)
+			}
+		})
 	})
+}
+
+// moments writes the moments of two rows where they are wanted; count rows are left.
+func (q quantRows) moments(count, delta reg.GPVirtual, avg, k [2]reg.VecVirtual) {
+	none := label("noMoments")
+	CMPQ(q.arg(rowMean), Imm(0))
+	JEQ(LabelRef(none))
+	for i, v := range [][2]reg.VecVirtual{avg, k} {
+		at, done := q.integer([]int{rowMean, rowRstd}[i]), q.integer(rowRows)
+		SUBQ(count, done)
+		LEAQ(Mem{Base: at, Index: done, Scale: 4}, at)
+		VMOVSS(v[1].AsX(), Mem{Base: next(at, delta)})
+		VMOVSS(v[0].AsX(), Mem{Base: at})
+	}
+	Label(none)
 }
 
 func softmaxQuantize(m machine) {

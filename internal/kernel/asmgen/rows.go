@@ -140,54 +140,72 @@ func layerNorm(m machine) {
 	r := m.row(n)
 	s := stride(n)
 	variants([]reg.GPVirtual{gamma, beta}, func(set []bool) {
-		rows(count, s, []reg.GPVirtual{dst, x}, func() {
-			avg, k := r.moments(x, size, eps)
-			VMOVSS(avg.AsX(), Mem{Base: mean})
-			VMOVSS(k.AsX(), Mem{Base: rstd})
-			ADDQ(Imm(4), mean)
-			ADDQ(Imm(4), rstd)
-			r.each(func(l lane) {
-				v := l.normal(x, avg, k, gamma, beta, set)
-				l.store(v, dst)
+		rows2(count, s, func(delta reg.GPVirtual) {
+			avg, k := r.moments(x, delta, size, eps)
+			for i, v := range [][2]reg.VecVirtual{avg, k} {
+				to := []reg.GPVirtual{mean, rstd}[i]
+				VMOVSS(v[1].AsX(), Mem{Base: next(to, delta)})
+				VMOVSS(v[0].AsX(), Mem{Base: to})
+				ADDQ(Imm(8), to)
+			}
+			r.each2(delta, func(l [2]lane) {
+				for i := range l {
+					l[i].store(l[i].normal(l[0], x, avg[i], k[i], at(gamma), at(beta), set), dst)
+				}
 			})
+			LEAQ(Mem{Base: x, Index: s, Scale: 2}, x)
+			LEAQ(Mem{Base: dst, Index: s, Scale: 2}, dst)
 		})
 	})
 }
 
-// moments returns the mean and the reciprocal standard deviation of one row.
-func (r rowLoop) moments(x reg.GPVirtual, size, eps reg.VecVirtual) (avg, k reg.VecVirtual) {
-	avg = r.zero()
-	r.each(func(l lane) { VADDPS(l.load(x), avg, avg) })
-	r.spread(avg, fadd)
-	VDIVPS(size, avg, avg)
-	sq := r.zero()
-	r.each(func(l lane) {
-		v := l.load(x)
-		VSUBPS(avg, v, v)
-		l.keep(v)
-		VFMADD231PS(v, v, sq)
+// at is the address that a register holds.
+func at(r reg.GPVirtual) func() reg.GPVirtual { return func() reg.GPVirtual { return r } }
+
+// moments returns the means and the reciprocal standard deviations of two rows.
+func (r rowLoop) moments(x, delta reg.GPVirtual, size, eps reg.VecVirtual) (avg, k [2]reg.VecVirtual) {
+	avg = [2]reg.VecVirtual{r.zero(), r.zero()}
+	r.each2(delta, func(l [2]lane) {
+		for i := range l {
+			VADDPS(l[i].load(x), avg[i], avg[i])
+		}
 	})
-	r.spread(sq, fadd)
-	VDIVPS(size, sq, sq)
-	VADDPS(eps, sq, sq)
-	VSQRTPS(sq, sq)
-	k = r.get(one())
-	VDIVPS(sq, k, k)
+	sq := [2]reg.VecVirtual{r.zero(), r.zero()}
+	for i := range avg {
+		r.spread(avg[i], fadd)
+		VDIVPS(size, avg[i], avg[i])
+	}
+	r.each2(delta, func(l [2]lane) {
+		for i := range l {
+			v := l[i].load(x)
+			VSUBPS(avg[i], v, v)
+			l[i].keep(v)
+			VFMADD231PS(v, v, sq[i])
+		}
+	})
+	for i := range sq {
+		r.spread(sq[i], fadd)
+		VDIVPS(size, sq[i], sq[i])
+		VADDPS(eps, sq[i], sq[i])
+		VSQRTPS(sq[i], sq[i])
+		k[i] = r.get(one())
+		VDIVPS(sq[i], k[i], k[i])
+	}
 	return avg, k
 }
 
-// normal returns (x-avg)·k, with gamma and beta where they are set.
-func (l lane) normal(x reg.GPVirtual, avg, k reg.VecVirtual, gamma, beta reg.GPVirtual, set []bool) reg.VecVirtual {
+// normal returns (x-avg)·k, with the columns' gamma and beta where they are set.
+func (l lane) normal(column lane, x reg.GPVirtual, avg, k reg.VecVirtual, gamma, beta func() reg.GPVirtual, set []bool) reg.VecVirtual {
 	v := l.load(x)
 	VSUBPS(avg, v, v)
 	VMULPS(k, v, v)
 	switch {
 	case set[0] && set[1]:
-		VFMADD213PS(l.load(beta), l.load(gamma), v)
+		VFMADD213PS(column.load(beta()), column.load(gamma()), v)
 	case set[0]:
-		VMULPS(l.load(gamma), v, v)
+		VMULPS(column.load(gamma()), v, v)
 	case set[1]:
-		VADDPS(l.load(beta), v, v)
+		VADDPS(column.load(beta()), v, v)
 	}
 	return v
 }
