@@ -15,10 +15,10 @@ import (
 //	QLinearW{w}A{a}(X[...,K], B, Ws[N], Xs, Xz, bias[N]) -> Y[...,N]     w, a in 2, 3, 4, 8
 //	QMatMulA{a}B{b}(A, As, Az, B, Bs, Bz) -> Y                           a, b in 2, 3, 4, 8
 //
-// For w of 2, 3 and 4 the weight codes are unpacked and multiplied by
-// MatMulInteger; for w = 8 the codes are multiplied in float, where every
-// product sum below 2^24 is exact, because 8-bit integer products saturate on
-// CPUs that lack VNNI. docs/formats.md gives the byte layout.
+// All products are MatMulInteger. Where one operand has at most 4 bits, unsigned
+// codes meet signed ones, the fast kernel of ONNX Runtime; two operands of 8 bits
+// are both unsigned, because pairs of signed 8-bit products saturate on CPUs that
+// lack VNNI. docs/formats.md gives the byte layout.
 func Function(name string) (*ir.Function, error) {
 	var w, a int
 	switch {
@@ -56,23 +56,33 @@ func (b body) u8(name string, v ...uint8) *ir.Value { return b.g.AddConst(name, 
 
 func (b body) f32(name string, v float32) *ir.Value { return b.g.AddConst(name, ir.Scalar(v)) }
 
+// quantised gives the unsigned codes of v, at most levels: the type cuts below 0,
+// a Clip on the codes (one byte each) above.
+func (b body) quantised(name string, bits int, attrs ir.Attrs, v, scale, zero *ir.Value) *ir.Value {
+	if bits == 8 {
+		return b.op("QuantizeLinear", name+"codes", attrs, v, scale, zero)
+	}
+	q := b.op("QuantizeLinear", name+"codes_wide", attrs, v, scale, zero)
+	return b.op("Clip", name+"codes", nil, q, nil, b.g.AddConst(name+"highest", ir.Scalar(uint8(1)<<bits-1)))
+}
+
 func linearFunction(name string, w, a int) *ir.Function {
 	b := body{ir.New(name)}
 	x, packed, ws, xs, xz, bias := b.in("X"), b.in("B"), b.in("Ws"), b.in("Xs"), b.in("Xz"), b.in("bias")
-	zf := b.cast("zero_point", xz, ir.Float32)
-	lo := b.op("Mul", "low", nil, b.op("Neg", "low_code", nil, zf), xs)
-	hi := b.op("Mul", "high", nil, b.op("Sub", "high_code", nil, b.f32("levels", float32(int(1)<<a-1)), zf), xs)
-	clipped := b.op("Min", "clipped", nil, b.op("Max", "clipped_low", nil, x, lo), hi)
-	xq := b.op("QuantizeLinear", "codes", nil, clipped, xs, xz)
-	var acc *ir.Value
-	if w == 8 {
-		wt := b.op("Transpose", "weight", ir.Attrs{"perm": ir.Int64s(1, 0)}, b.cast("weight_codes", packed, ir.Float32))
-		xf := b.op("Sub", "centred", nil, b.cast("codes_float", xq, ir.Float32), zf)
-		acc = b.op("MatMul", "sum", nil, xf, wt)
-	} else {
-		wt := b.op("Transpose", "weight", ir.Attrs{"perm": ir.Int64s(1, 0)}, b.unpack(packed, w))
-		acc = b.cast("sum", b.op("MatMulInteger", "sum_int", nil, xq, wt, xz), ir.Float32)
+	xq := b.quantised("", a, nil, x, xs, xz)
+	in := []*ir.Value{xq, nil, xz}
+	codes := packed
+	switch {
+	case w == 8 && a == 8:
+		// products of unsigned codes: signed ones saturate on CPUs without VNNI
+		wide := b.op("Add", "shifted", nil, b.cast("weight_wide", packed, ir.Int32), b.g.AddConst("half", ir.Scalar(int32(128))))
+		codes = b.cast("weight_codes", wide, ir.Uint8)
+		in = append(in, b.g.AddConst("weight_zero_point", ir.Scalar(uint8(128))))
+	case w != 8:
+		codes = b.unpack(packed, w)
 	}
+	in[1] = b.op("Transpose", "weight", ir.Attrs{"perm": ir.Int64s(1, 0)}, codes)
+	acc := b.cast("sum", b.op("MatMulInteger", "sum_int", nil, in...), ir.Float32)
 	scaled := b.op("Mul", "scaled", nil, acc, b.op("Mul", "scale", nil, ws, xs))
 	b.g.AddOutput(b.op("Add", "Y", nil, scaled, bias))
 	return &ir.Function{
@@ -108,16 +118,29 @@ func (b body) unpack(packed *ir.Value, w int) *ir.Value {
 
 func matmulFunction(name string, abits, bbits int) *ir.Function {
 	b := body{ir.New(name)}
-	one := func(v string, bits int, x, s, z *ir.Value) *ir.Value {
-		zf := b.cast(v+"_zero_point", z, ir.Float32)
-		lo := b.op("Neg", v+"_low", nil, zf)
-		hi := b.op("Sub", v+"_high", nil, b.f32(v+"_levels", float32(int(1)<<bits-1)), zf)
-		u := b.op("Max", v+"_clipped_low", nil, b.op("Div", v+"_scaled", nil, x, s), lo)
-		return b.op("QuantizeLinear", v+"_codes", nil, b.op("Min", v+"_clipped", nil, u, hi), b.f32(v+"_unit", 1), z)
-	}
 	av, as, az, bv, bs, bz := b.in("A"), b.in("As"), b.in("Az"), b.in("B"), b.in("Bs"), b.in("Bz")
-	aq := one("A", abits, av, as, az)
-	bq := one("B", bbits, bv, bs, bz)
+	// one scale, or one for each matrix of the axis in front of the rows
+	heads := ir.Attrs{"axis": int64(-3)}
+	list := func(v string, scale, zero *ir.Value) (s, z *ir.Value) {
+		s = b.op("Reshape", v+"_scales", nil, scale, b.g.AddConst(v+"_flat", ir.Of([]int64{-1}, 1)))
+		return s, b.op("Expand", v+"_zero_points", nil, zero, b.op("Shape", v+"_heads", nil, s))
+	}
+	sa, za := list("A", as, az)
+	aq := b.quantised("A_", abits, heads, av, sa, za)
+	var bq *ir.Value
+	if abits == 8 && bbits == 8 {
+		sb, zb := list("B", bs, bz)
+		bq = b.quantised("B_", bbits, heads, bv, sb, zb)
+	} else {
+		// signed codes: the faster kernel, which such short ones cannot saturate
+		half := b.g.AddConst("B_half", ir.Scalar(int32(1)<<(bbits-1)))
+		bz = b.cast("B_zero_point", b.op("Sub", "B_zero_point_wide", nil, b.cast("B_offset", bz, ir.Int32), half), ir.Int8)
+		sb, zb := list("B", bs, bz)
+		bq = b.op("QuantizeLinear", "B_codes_wide", heads, bv, sb, zb)
+		if bbits < 8 {
+			bq = b.op("Clip", "B_codes", nil, bq, b.g.AddConst("B_lowest", ir.Scalar(int8(-1)<<(bbits-1))), b.g.AddConst("B_highest", ir.Scalar(int8(1)<<(bbits-1)-1)))
+		}
+	}
 	acc := b.cast("sum", b.op("MatMulInteger", "sum_int", nil, aq, bq, az, bz), ir.Float32)
 	b.g.AddOutput(b.op("Mul", "Y", nil, acc, b.op("Mul", "scale", nil, as, bs)))
 	return &ir.Function{

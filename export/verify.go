@@ -82,6 +82,11 @@ func verify(ctx context.Context, file string, g *ir.Graph, o Options, res *Resul
 	if res.MaxDiff != 0 {
 		return fmt.Errorf("%w: it answers otherwise than the student, by up to %.3g", ErrMismatch, res.MaxDiff)
 	}
+	if res.ORT != nil {
+		if res.ORT.Noise, err = noise(ctx, back, o.Samples, o.Threads); err != nil {
+			return err
+		}
+	}
 	return res.ORT.verdict()
 }
 

@@ -199,8 +199,8 @@ type operand struct {
 	trans *ir.Node
 }
 
-// operandOf reads one side; its scale must not vary along the axes of the
-// matrices, where it would not factor out of the sums.
+// operandOf reads one side. Its scale may vary along the axis in front of the
+// matrices, the heads: along their own axes it would not factor out of the sums.
 func operandOf(v *ir.Value, first bool) (operand, error) {
 	o := operand{}
 	rank := v.Type.Rank()
@@ -213,7 +213,7 @@ func operandOf(v *ir.Value, first bool) (operand, error) {
 	}
 	o.q = q
 	if q.axis >= 0 {
-		if rank < 3 || o.outAxis() >= rank-2 {
+		if rank < 3 || o.outAxis() != rank-3 {
 			return operand{}, nil
 		}
 	}

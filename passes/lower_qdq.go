@@ -209,6 +209,9 @@ func (l *qdqLowering) linear(n *ir.Node) (bool, error) {
 	if add, bias := biasAdd(n, int(width.Size)); add != nil {
 		root = add
 		in = append(in, bias)
+	} else if w.Def.Inputs[0].Type.Elem.Bits() == 8 {
+		// without a float bias ONNX Runtime makes an integer Gemm that knows one scale only
+		in = append(in, l.g.AddConst(root.Out().Name+".no_bias", ir.Of(make([]float32, width.Size), int(width.Size))))
 	}
 	rank := x.Type.Rank()
 	if rank != 2 {
@@ -431,14 +434,37 @@ func (l *qdqLowering) activation(s *quantSettings) (bool, error) {
 	params[0] = v
 	d := l.g.InsertBefore(n, "", "DequantizeLinear", attrs(), params, root.Out().Name)
 	d.Out().Type = root.Out().Type
-	l.r.inherit(d, n)
-	substitute(l.g, root.Out(), d.Out())
+	v = l.r.inherit(d, n).Out()
+	if e.Bits() == 8 && q.axis >= 0 && readByProduct(root.Out()) {
+		v = l.apart(n, v, q)
+	}
+	substitute(l.g, root.Out(), v)
 	if root != n {
 		l.g.Remove(root)
 	}
 	l.g.Remove(n)
 	l.r.Count("activations", 1)
 	return true, nil
+}
+
+func readByProduct(v *ir.Value) bool {
+	for _, u := range v.Uses() {
+		if u.Node.Is("MatMul") {
+			return true
+		}
+	}
+	return false
+}
+
+// apart puts a Max at the lowest value, which changes nothing, behind a
+// DequantizeLinear of bytes with several scales: ONNX Runtime takes such ones
+// into integer products that know one scale only, and fails when it runs them.
+func (l *qdqLowering) apart(n *ir.Node, v *ir.Value, q grid) *ir.Value {
+	lo, _ := q.bounds()
+	k := l.g.InsertBefore(n, "", "Max", nil, []*ir.Value{v, l.g.AddConst(n.Out().Name+".lowest_value", q.cuts(lo, v.Type.Rank()))}, n.Out().Name+".apart")
+	k.Out().Type = v.Type
+	l.r.inherit(k, n).Name = partName(n, "/apart")
+	return k.Out()
 }
 
 // scalarOrVector is the scale constant, 0-d without an axis.

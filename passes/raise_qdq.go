@@ -228,6 +228,7 @@ func (z *raiser) pair(n *ir.Node) bool {
 			x, w = z.guarded(x, w)
 		}
 		v := z.quantise(n, x, w, n.Inputs[1].Name, zeroName(n))
+		z.dropFloor(e.dq, w)
 		out := e.dq.Out()
 		if !z.g.IsOutput(out) {
 			z.g.ReplaceUses(out, v)
@@ -245,6 +246,19 @@ func zeroName(n *ir.Node) string {
 		return z.Name
 	}
 	return LayerName(n) + "_zero_point"
+}
+
+// dropFloor removes a Max behind a DequantizeLinear that cuts at the value of the
+// lowest code.
+func (z *raiser) dropFloor(dq *ir.Node, q grid) {
+	n := soleUser(dq.Out())
+	if !n.Is("Max") || len(n.Inputs) != 2 || n.Inputs[0] != dq.Out() || z.g.IsOutput(n.Out()) || z.g.IsOutput(dq.Out()) {
+		return
+	}
+	if lo, _ := q.bounds(); q.cutsAt(n.Inputs[1], lo, dq.Out().Type.Rank()) {
+		z.g.ReplaceUses(n.Out(), dq.Out())
+		z.g.Remove(n)
+	}
 }
 
 // undoes reports whether dq has the scale and zero point of q.
@@ -278,6 +292,23 @@ func (q grid) cut(code, group int) float32 {
 		zero = q.zero[group]
 	}
 	return (float32(code) - zero) * q.scale[group]
+}
+
+// cuts holds the value of a code for each group, shaped to broadcast.
+func (q grid) cuts(code, rank int) *ir.Tensor {
+	bound := make([]float32, len(q.scale))
+	for g := range bound {
+		bound[g] = q.cut(code, g)
+	}
+	if q.axis < 0 {
+		return ir.Scalar(bound[0])
+	}
+	shape := make([]int, rank-q.axis)
+	for d := range shape {
+		shape[d] = 1
+	}
+	shape[0] = len(bound)
+	return ir.Of(bound, shape...)
 }
 
 // guarded looks through Min(Max(x, low), high) or Clip(x, low, high) whose
@@ -344,20 +375,8 @@ func (z *raiser) guard(before *ir.Node, x *ir.Value, q grid, lo, hi int) *ir.Val
 // addGuard cuts x at the values of the codes lo and hi.
 func addGuard(names *heldNames, r *Report, before *ir.Node, x *ir.Value, q grid, lo, hi int) *ir.Value {
 	for i, op := range []string{"Max", "Min"} {
-		bound := make([]float32, len(q.scale))
-		for g := range bound {
-			bound[g] = q.cut([]int{lo, hi}[i], g)
-		}
 		name := x.Name + []string{".low", ".cut"}[i]
-		t := ir.Scalar(bound[0])
-		if len(bound) > 1 {
-			shape := make([]int, x.Type.Rank()-q.axis)
-			for d := range shape {
-				shape[d] = 1
-			}
-			shape[0] = len(bound)
-			t = ir.Of(bound, shape...)
-		}
+		t := q.cuts([]int{lo, hi}[i], x.Type.Rank())
 		k := names.g.InsertBefore(before, "", op, nil, []*ir.Value{x, names.g.AddConst(name+"_bound", t)}, name)
 		k.Out().Type = x.Type
 		k.Name = partName(before, []string{"/low", "/cut"}[i])
