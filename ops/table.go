@@ -166,7 +166,7 @@ var (
 func init() {
 	for _, family := range [][]*Op{
 		elementwiseOps, activationOps, compareOps, bitwiseOps, castOps,
-		shapeOps, sliceOps, padOps, gatherOps, scatterOps, generateOps,
+		shapeOps, sliceOps, padOps, resizeOps, gatherOps, scatterOps, generateOps,
 		matmulOps, einsumOps, convOps, poolOps, reduceOps, argOps, cumulativeOps,
 		softmaxOps, normOps, quantOps, qlinearOps, attentionOps, controlOps, ownOps, foreignOps,
 	} {

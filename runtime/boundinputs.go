@@ -31,8 +31,12 @@ func (s *Session) left(in map[string]*ir.Tensor) map[string]*ir.Tensor {
 // bindLimit is the most elements of an input that may decide shapes.
 const bindLimit = 64
 
-// decides reports whether a tensor may decide shapes: a scalar or a few integers.
-func decides(t *ir.Tensor) bool {
+// decides reports whether the content of input v may decide shapes: a scalar, a
+// few integers, or the scales of a Resize.
+func decides(v *ir.Value, t *ir.Tensor) bool {
+	if len(v.Uses()) > 0 && t.Len() <= bindLimit && !slices.ContainsFunc(v.Uses(), func(u ir.Use) bool { return !u.Node.Is("Resize") || u.Index == 0 }) {
+		return true
+	}
 	return len(t.Shape) == 0 && t.Elem != ir.String || t.Len() <= bindLimit && (t.Elem == ir.Int64 || t.Elem == ir.Int32)
 }
 
@@ -49,7 +53,7 @@ func (c *boundCache) known(s *Session, in map[string]*ir.Tensor) *Session {
 func (c *boundCache) try(s *Session, in map[string]*ir.Tensor) *Session {
 	var key strings.Builder
 	for _, v := range s.g.Inputs {
-		if t := in[v.Name]; decides(t) {
+		if t := in[v.Name]; decides(v, t) {
 			fmt.Fprintf(&key, "%q%v%v", v.Name, t.Shape, t.Raw())
 		}
 	}
@@ -83,7 +87,7 @@ func (s *Session) bind(in map[string]*ir.Tensor) (*Session, error) {
 	g, _ := s.g.Shadow()
 	g.Inputs = slices.DeleteFunc(g.Inputs, func(v *ir.Value) bool {
 		t := in[v.Name]
-		if !decides(t) {
+		if !decides(v, t) {
 			return false
 		}
 		g.ReplaceUses(v, g.AddConst(v.Name, t.Clone()))
