@@ -23,6 +23,9 @@ func Quantize(p Plan) []Pass {
 // hold: packed products of the domain ai.qvitc, and standard ones.
 var Lower = []Pass{LowerPacked, LowerConv, LowerFakeQuant, LowerGelu}
 
+// Targets lists what writes quantisers in the forms of targets other than packed.
+var Targets = []Pass{LowerQDQ(QDQ{}), LowerQDQ(QDQ{Bytes: true}), LowerQDQ(QDQ{Int2: true}), WeightsOnly, LowerNBits(NBits{TwoBits: true}), LowerQONNX}
+
 // Constraint says that one pass must run before another where both are in a
 // list, and why.
 type Constraint struct{ Before, After, Why string }
@@ -89,6 +92,8 @@ func Groups(p Plan) []Group {
 		{"clean", "one form for the graph of any exporter", Clean},
 		{"quantize", "quantisers and IRM as the plan says", Quantize(p)},
 		{"lower", "packed and standard operators for the file", Lower},
+		{"raise", "quantised graphs of any target back into quantisers", Raise},
+		{"targets", "the forms of the other targets, each to be used alone", Targets},
 	}
 }
 
