@@ -126,9 +126,9 @@ func (t *GeluTable) flicker(s *step, below uint8) bool {
 	at := gelu64(float64(s.low))
 	limit := 1e-6 * math.Max(1, math.Abs(float64(s.low)))
 	edge := func(to float32) float32 {
-		x := s.low
 		for d := float32(1e-6); ; d *= 1.5 {
-			if x = s.low + (to-s.low)*d; math.Abs(gelu64(float64(x))-at) > limit {
+			x := s.low + (to-s.low)*d
+			if math.Abs(gelu64(float64(x))-at) > limit {
 				return x
 			}
 			if d > 0.1 {
