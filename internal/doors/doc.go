@@ -27,6 +27,8 @@ var Allowed = map[string][]string{
 	"export":          {"ir", "passes", "onnxio", "runtime", "doctor"},
 	"doctor":          {"ir", "onnxio", "onnxio/onnxpb", "internal/kernel"},
 	"ortops":          {"ir", "ops", "runtime"},
+	"examples/go":     {"ir", "onnxio", "runtime"},
+	"examples/onnxgo": {"onnxio", "runtime/onnxgo"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
 	"zoo":             {"ir", "ops"},
 	"serve":           {"ir", "runtime", "dataset"},
