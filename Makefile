@@ -18,6 +18,10 @@ matrix:
 ortops:
 	bash interop/ortops.sh
 
+# examples/ in Go, Python, Node and the browser build print the same
+examples:
+	bash interop/examples.sh
+
 fuzz:
 	go test -fuzz FuzzParse -fuzztime 60s ./ir
 	go test -fuzz FuzzReadModel -fuzztime 60s ./onnxio

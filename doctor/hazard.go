@@ -67,6 +67,8 @@ const (
 	int8Transpose   = "int8-transpose"
 	clipQuantize    = "clip-quantize"
 	biasAfterMatMul = "bias-after-matmul"
+	int8Heads       = "int8-heads"
+	qgemmNoBias     = "qgemm-no-bias"
 	nbitsWidth      = "nbits-width"
 	nbitsFloatZero  = "nbits-float-zero-point"
 	nbitsAccuracy   = "nbits-accuracy"
@@ -87,6 +89,8 @@ var hazards = []Hazard{
 	{int8Transpose, Refuse, "signed 8-bit Q/DQ in front of Transpose", "put Transpose before QuantizeLinear"},
 	{clipQuantize, Refuse, "Clip directly before QuantizeLinear to 4 bits", "use Max and Min in place of Clip"},
 	{biasAfterMatMul, Slow, "8-bit Q/DQ MatMul with its bias in an Add: rewritten to Gemm, after which the integer fusion does not match", "use Gemm with the bias as third input, or qvitc export --format packed"},
+	{int8Heads, Fails, "8-bit Q/DQ with several scales on both sides of a MatMul of activations: fused to an integer product that takes one scale", "put a node such as a Sum of one value between DequantizeLinear and MatMul, or use one scale"},
+	{qgemmNoBias, Fails, "Gemm without bias of an 8-bit weight with several scales and no zero points: fused to QGemm, which wants as many zero points", "give DequantizeLinear zero points, or Gemm a bias"},
 	{nbitsWidth, Refuse, "MatMulNBits of a width without a kernel", "use 4 bits (ONNX Runtime 1.17 and newer), 8 (1.23) or 2 (1.24)"},
 	{nbitsFloatZero, Fails, "MatMulNBits with float zero points at 8 bits, or at 2 bits", "pack the zero points as integers"},
 	{nbitsAccuracy, Wrong, "MatMulNBits with accuracy_level 4 rounds the activations to 8 bits", "set accuracy_level=1"},

@@ -48,6 +48,9 @@ func (c *checker) quantisers(n *ir.Node) {
 	switch {
 	case n.Is("MatMul"):
 		c.matMul(n)
+		c.product(n)
+	case n.Is("Gemm"):
+		c.gemm(n)
 	case isQuantize(n):
 		c.quantize(n)
 	case n.Is("Transpose"):
@@ -137,5 +140,54 @@ func (c *checker) biasAdd(n *ir.Node) {
 		if isDequantize(a) && isDequantize(b) && codeType(a).Bits() == 8 && codeType(b).Bits() == 8 && stored(b.Input(0)) {
 			c.at(biasAfterMatMul, span{}, nameOf(m), n.Inputs[1-i].Name, "")
 		}
+	}
+}
+
+// product looks for a scale a head on 8-bit activations in front of MatMul.
+func (c *checker) product(n *ir.Node) {
+	a, b := n.Inputs[0].Def, n.Inputs[1].Def
+	if !isDequantize(a) || !isDequantize(b) || stored(a.Input(0)) || stored(b.Input(0)) || codeType(a).Bits() != 8 || codeType(b).Bits() != 8 || !manyScales(b) {
+		return
+	}
+	switch {
+	case quantizeFollows(n.Out()):
+		c.at(int8Heads, span{until: 1031}, nameOf(n), b.Input(1).Name, "")
+	case codeType(a) == ir.Uint8:
+		c.at(int8Heads, span{}, nameOf(n), b.Input(1).Name, "")
+	}
+}
+
+func manyScales(dq *ir.Node) bool {
+	t := dq.Input(1).Type
+	return t.Rank() == 1 && !(t.Shape[0].Known() && t.Shape[0].Size == 1)
+}
+
+// quantizeFollows reports a QuantizeLinear behind v, past nodes that only move
+// elements, where ONNX Runtime moves it forward.
+func quantizeFollows(v *ir.Value) bool {
+	for range 8 {
+		if len(v.Uses()) != 1 {
+			return false
+		}
+		n := v.Uses()[0].Node
+		if isQuantize(n) {
+			return true
+		}
+		if !n.Is("Transpose") && !n.Is("Reshape") {
+			return false
+		}
+		v = n.Out()
+	}
+	return false
+}
+
+// gemm looks for 8-bit weights without zero points in Gemm without bias.
+func (c *checker) gemm(n *ir.Node) {
+	a, b := n.Inputs[0].Def, n.Inputs[1].Def
+	for a.Is("Reshape") {
+		a = a.Inputs[0].Def
+	}
+	if n.Input(2) == nil && isDequantize(a) && isDequantize(b) && codeType(a).Bits() == 8 && codeType(b).Bits() == 8 && b.Input(2) == nil && manyScales(b) {
+		c.at(qgemmNoBias, span{until: 1027}, nameOf(n), b.Input(1).Name, "")
 	}
 }

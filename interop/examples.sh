@@ -29,7 +29,7 @@ else
   echo "python   skipped: python3 is not there"
 fi
 if command -v npm >/dev/null; then
-  [ -d "$out/node_modules/onnxruntime-web" ] || (cd "$out" && npm install --silent --no-save --no-audit --no-fund onnxruntime-node onnxruntime-web >/dev/null)
+  [ -d "$out/node_modules/onnxruntime-web" ] || (cd "$out" && npm install --silent --no-save --no-audit --no-fund --ignore-scripts onnxruntime-node onnxruntime-web >/dev/null)
   cp examples/browser/classify.mjs "$out/browser.mjs"
   cat >"$out/web.mjs" <<'JS'
 import fs from 'node:fs'

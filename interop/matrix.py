@@ -10,6 +10,8 @@ model and width: one student, one truth.
 """
 import json
 import pathlib
+import re
+import subprocess
 import sys
 
 
@@ -20,12 +22,13 @@ def files(out):
 
 
 def reason(e):
-    """The first line of what ONNX Runtime says, without its own file names."""
+    """What ONNX Runtime says, without its own file names."""
     text = " ".join(str(e).split())
-    for cut in ("[ONNXRuntimeError] : ", "Failed to load model with error: ", "Exception during initialization: "):
-        if cut in text:
-            text = text.split(cut, 1)[1]
-    return text[:160]
+    for cut in (r"\[ONNXRuntimeError\] : \d+ : \w+ : ", r"ERROR_MESSAGE: ", r"Load model from \S+ failed: ?", r"Status Message: ", r"\S*/onnxruntime/\S+:\d+ .*?\) (const )?",
+                r"This is an invalid model\. "):
+        text = re.sub("^.*?" + cut, "", text, count=1)
+    text = re.sub(r'\("[^"]*", (\w+), [^)]*\)', r"(\1)", text)  # the node's own name
+    return text[:200]
 
 
 def run(out, version):
@@ -100,9 +103,17 @@ FORMATS = {
     "packed": "ai.qvitc operators with function bodies",
     "qdq": "standard Q/DQ, INT4",
     "qcdq8": "Q/Clip/DQ in INT8 containers",
-    "nbits": "com.microsoft MatMulNBits",
+    "nbits": "com.microsoft MatMulNBits, weights only: activations stay float, so its answers are another model's by design",
     "qonnx": "IntQuant with a function body",
 }
+
+
+def diagnosis(out, path, version):
+    """What qvitc doctor says about the file on this version; None when nothing."""
+    target = "ort=" + ".".join(version.split(".")[:2])
+    said = subprocess.run([out / "qvitc", "doctor", path, "--target", target, "--json", "--ort-python", "none", "--ort-node", "none"], capture_output=True, text=True)
+    found = json.loads(said.stdout)["findings"] if said.stdout else []
+    return "; ".join(dict.fromkeys(f"{f['hazard']}: {f['message']}" for f in found)) or None
 
 
 def table(out, runtimes):
@@ -112,6 +123,8 @@ def table(out, runtimes):
             d = json.loads(line)
             d.setdefault("name", "")
             results[r, d["name"], d.get("format")] = d
+            if r == "web":
+                d["version"] = d["runtime"].split()[-1]
             if d.get("missing"):
                 wrote[r] = "no wheel for this Python"
     print("# Targets on versions of ONNX Runtime\n")
@@ -147,7 +160,7 @@ def table(out, runtimes):
                     text = error.read_text().strip().splitlines()[0] if error.exists() and error.read_text().strip() else "not written"
                     cells.append(note(f"qvitc export: {text.removeprefix('qvitc: ')}"))
                 elif "error" in d:
-                    cells.append("refused " + note(d["error"]))
+                    cells.append("refused " + note(diagnosis(out, path, d.get("version", r)) or d["error"]))
                 else:
                     cells.append(f"{d['diff']:.2g}" + ("" if d["diff"] < 1e-4 else f" ({d['images'] - d['close']} images)") + ("" if d["flips"] == 0 else f", **{d['flips']} classes differ**"))
             print(f"| {name} | {size} | " + " | ".join(cells) + " |")
