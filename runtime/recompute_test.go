@@ -77,3 +77,35 @@ func TestMaxMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestTrainingAllocatesNothing after the first step, in any form of the step.
+func TestTrainingAllocatesNothing(t *testing.T) {
+	b := newBench(22)
+	vit(b, true)
+	for _, c := range []Config{{}, {FastBackward: true}, {MaxMemory: 110_000}, {floatProducts: true}} {
+		c.Batch, c.Train, c.Params = 2, true, b.params
+		if c.MaxMemory > 0 {
+			c.Batch = 12
+		}
+		p, err := Compile(b.g, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := p.NewState()
+		var grads [][]float32
+		for _, v := range b.params {
+			grads = append(grads, make([]float32, v.Const.Len()))
+		}
+		step := func() {
+			if err := s.Forward(); err != nil {
+				t.Fatal(err)
+			}
+			s.Seed(b.g.Outputs[0])[0] = 1
+			s.Backward(grads)
+		}
+		step()
+		if n := testing.AllocsPerRun(5, step); n != 0 {
+			t.Errorf("%+v: %v allocations a step", c, n)
+		}
+	}
+}
