@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/qvitc/qvitc/runtime"
@@ -9,29 +10,38 @@ import (
 // compileStudent plans the student for shards of n images, within what
 // Options.MaxMemory leaves for the state of one worker.
 func (e *engine) compileStudent(c runtime.Config, p *plan) (err error) {
-	workers := max(1, e.busy)
-	if limit := e.opt.MaxMemory; limit > 0 {
-		var elements int64
-		for _, v := range e.params {
-			elements += int64(v.Const.Len())
-		}
-		copies := int64(workers) + 3 // gradients of each worker and their sum, two moments
-		if e.opt.EMA > 0 {
-			copies++
-		}
-		rest := limit - 4*elements*copies
-		if p.teacher != nil {
-			rest -= int64(workers) * p.teacher.Memory()
-		}
-		if e.mayCache {
-			rest -= e.cacheLimit()
-		}
-		if c.MaxMemory = rest / int64(workers); c.MaxMemory <= 0 {
-			return fmt.Errorf("gradients, moments and the teacher alone take %.1f MiB on %d threads; the limit is %.1f MiB: raise the limit or use fewer threads", mib(limit-rest), workers, mib(limit))
-		}
+	workers, rest := int64(max(1, e.busy)), e.opt.MaxMemory
+	if e.opt.MaxMemory > 0 {
+		rest -= e.fixedMemory(p, workers)
+		c.MaxMemory = max(1, rest/workers)
 	}
 	p.student, err = runtime.Compile(e.student, c)
+	var low *runtime.MemoryError
+	if errors.As(err, &low) {
+		return fmt.Errorf("training needs %.1f MiB on %d threads even with every block computed twice; the limit is %.1f MiB: raise the limit, use fewer threads or make the batch smaller",
+			mib(e.opt.MaxMemory-rest+low.Need*workers), workers, mib(e.opt.MaxMemory))
+	}
 	return err
+}
+
+// fixedMemory is what training takes beside the states of the student.
+func (e *engine) fixedMemory(p *plan, workers int64) int64 {
+	var elements int64
+	for _, v := range e.params {
+		elements += int64(v.Const.Len())
+	}
+	copies := workers + 3 // gradients of each worker and their sum, two moments
+	if e.opt.EMA > 0 {
+		copies++
+	}
+	n := 4 * elements * copies
+	if p.teacher != nil {
+		n += workers * p.teacher.Memory()
+	}
+	if e.mayCache {
+		n += e.cacheLimit()
+	}
+	return n
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -52,8 +52,16 @@ func (c *compiler) planMemory() error {
 	if try(n) {
 		return nil
 	}
-	return fmt.Errorf("a training step of this batch needs %.1f MiB of activations and gradients even with every block computed twice; the limit is %.1f MiB: raise the limit or make the batch smaller",
-		float64(p.Memory())/(1<<20), float64(limit)/(1<<20))
+	return &MemoryError{Need: p.Memory(), Limit: limit}
+}
+
+// MemoryError says that Config.MaxMemory cannot be met: Need is what a State
+// takes with every segment run twice.
+type MemoryError struct{ Need, Limit int64 }
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("a training step of this batch needs %.1f MiB of activations and gradients even with every block computed twice; the limit is %.1f MiB: raise the limit or make the batch smaller",
+		float64(e.Need)/(1<<20), float64(e.Limit)/(1<<20))
 }
 
 // cheapSteps marks the steps that cost little beside the products.
