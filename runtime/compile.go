@@ -25,7 +25,10 @@ type compiler struct {
 	quants   map[*ir.Node]*fakeQuant // quantisers that have been planned
 	coded    map[codedKey]int        // codes that a quantise step makes
 	gelus    map[grid]*kernel.GeluTable
-	pinned   []int
+	convs    map[*ir.Node]*codedConv // convolutions that run on codes
+
+	convWeights map[*ir.Node]bool // quantisers of their weights: not folded
+	pinned      []int
 }
 
 // Compile plans g at fixed shapes. The graph is not modified; its values are the
@@ -46,6 +49,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	if err := c.prepare(g); err != nil {
 		return nil, err
 	}
+	c.absorbConvs()
 	c.markLive()
 	c.declare(g)
 	for n := range c.g.Nodes() {

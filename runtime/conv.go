@@ -38,7 +38,6 @@ func buildConv(c *compiler, n *ir.Node) (bool, error) {
 		return 1, 1
 	}
 	s := &conv{
-		x: c.value(n.Inputs[0]), w: c.value(n.Inputs[1]), bias: c.value(n.Input(2)), y: c.value(n.Out()),
 		batch: x[0], groups: n.Attrs.Int("group", 1), ci: x[1], h: x[2], wd: x[3], co: w[0], oh: y[2], ow: y[3], kh: w[2], kw: w[3],
 	}
 	s.sh, s.sw = two("strides")
@@ -53,6 +52,11 @@ func buildConv(c *compiler, n *ir.Node) (bool, error) {
 		s.padTop = samePad(s.h, s.oh, s.sh, (s.kh-1)*s.dh+1, extra)
 		s.padLeft = samePad(s.wd, s.ow, s.sw, (s.kw-1)*s.dw+1, extra)
 	}
+	if k := c.convs[n]; k != nil {
+		c.addPackedConv(n, s, k)
+		return true, nil
+	}
+	s.x, s.w, s.bias, s.y = c.value(n.Inputs[0]), c.value(n.Inputs[1]), c.value(n.Input(2)), c.value(n.Out())
 	l, k := s.oh*s.ow, s.ci/s.groups*s.kh*s.kw
 	s.cols = c.temp(&s.base, s.batch*s.groups*l*k, untilBack)
 	s.dcols = c.temp(&s.base, l*k, inBackward)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/qvitc/qvitc/export"
@@ -152,4 +153,21 @@ func fullSize(t testing.TB, name string, bits int) *ir.Graph {
 	plan := passes.DefaultPlan(bits, bits)
 	plan.IRM = passes.IRMRescale
 	return pack(t, g, plan, 1)
+}
+
+// TestFusedExporters compares models of other exporters: separate projections of q,
+// k and v, other spellings of windows, two heads. Every product must be fused.
+func TestFusedExporters(t *testing.T) {
+	for _, name := range []string{"hf-vit-op17-dyn", "tv-vit-op17-dyn", "tv-swin-op17-dyn", "timm-deit-distilled-2heads-op17-dyn", "timm-swin-op17-fixed"} {
+		t.Run(name, func(t *testing.T) {
+			g, _, _ := model(t, name)
+			plan := passes.DefaultPlan(4, 4)
+			plan.IRM = passes.IRMRescale
+			for _, op := range sameBytes(t, pack(t, g, plan, 1), 1) {
+				if op == "Softmax" || strings.HasPrefix(op, "QMatMul") || op == "Gelu" {
+					t.Errorf("%s is left alone", op)
+				}
+			}
+		})
+	}
 }

@@ -148,6 +148,9 @@ func (c *compiler) settle() error {
 		if _, err := ops.Infer(c.g); err != nil {
 			return err
 		}
+		if c.convs == nil {
+			c.findCodedConvs()
+		}
 		n, err := c.fold()
 		if err != nil {
 			return err
@@ -207,6 +210,9 @@ func (c *compiler) known(n *ir.Node) ([]*ir.Tensor, error) {
 		return dimsOf(n), nil
 	}
 	if n.IsOwn("FakeQuant") && c.codedWeight(n) {
+		return nil, nil
+	}
+	if c.convWeights[n] {
 		return nil, nil
 	}
 	in := make([]*ir.Tensor, len(n.Inputs))

@@ -14,6 +14,23 @@ import (
 type weightStore struct {
 	mu   sync.Mutex
 	made map[weightKey]*packedWeight
+
+	convs map[*ir.Tensor]*kernel.Weights // of convolutions
+}
+
+// conv finds the packed weight made from t, or makes it.
+func (s *weightStore) conv(t *ir.Tensor, pack func() *kernel.Weights) *kernel.Weights {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.convs[t]
+	if w == nil {
+		w = pack()
+		if s.convs == nil {
+			s.convs = map[*ir.Tensor]*kernel.Weights{}
+		}
+		s.convs[t] = w
+	}
+	return w
 }
 
 type weightKey struct {
