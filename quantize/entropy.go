@@ -29,6 +29,21 @@ type EntropyOptions struct {
 	Chunk    int       // images run at once by a thread; 0: DefaultChunk, fewer for large models
 	Grid     PatchGrid // places of the tokens; zero: GuessGrid
 	Progress func(images int)
+
+	// Quantised leaves the quantisers of g at work: the tensors are those of the
+	// quantised network.
+	Quantised bool
+	// Bins asks for the distribution of the values in so many bins, from four
+	// standard deviations below the mean to four above; 0: none.
+	Bins int
+}
+
+// Density is a histogram: Share[i] is the part of all values between Lo+i*Width
+// and Lo+(i+1)*Width.
+type Density struct {
+	Lo    float64   `json:"lo"`
+	Width float64   `json:"width"`
+	Share []float64 `json:"share"`
 }
 
 // EntropyReport is what the codes of the attention tensors carry.
@@ -60,6 +75,8 @@ type HeadEntropy struct {
 	Clipped      float64  `json:"clip_rate"`    // fraction more than half a step outside the grid
 	Error        float64  `json:"relative_mse"` // MSE / variance
 
+	Density *Density `json:"density,omitempty"` // where EntropyOptions.Bins asks for it
+
 	// Of q, k and v: how unlike the tokens' spreads are, and what a Gaussian
 	// token of each spread gets from the shared alpha, on average.
 	TokenLogStd  float64 `json:"token_log_std,omitempty"`
@@ -82,7 +99,8 @@ type channel struct {
 	probs        bool
 }
 
-// MeasureEntropy runs the float model (g with every FakeQuant bypassed) on the
+// MeasureEntropy runs the float model (g with every FakeQuant bypassed, unless
+// o.Quantised) on the
 // images and measures every tap on a grid of its own, q and k also after
 // per-token normalisation over the head's channels, which is what the IRM does
 // (method.md 5.2 and 6). Memory does not grow with the number of images; the
@@ -94,7 +112,7 @@ func MeasureEntropy(ctx context.Context, g *ir.Graph, taps []AttentionTap, batch
 	if o.Bits < 2 || o.Bits > MaxBits {
 		return nil, fmt.Errorf("entropy at %d bits: it must be 2 to %d", o.Bits, MaxBits)
 	}
-	f, err := newFloatGraph(g)
+	f, err := newTapped(g, o.Quantised)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +148,7 @@ func MeasureEntropy(ctx context.Context, g *ir.Graph, taps []AttentionTap, batch
 				return nil, &ir.Error{Tensor: ch.origin.Name, Err: err}
 			}
 			line.Block, line.Head, line.Tensor, line.IRM = ch.block, h, ch.name, ch.irm
+			line.Density = meters[h].values.Points().density(line.Mean, line.Std, o.Bins)
 			r.Heads = append(r.Heads, line)
 		}
 	}

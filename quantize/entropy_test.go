@@ -1,11 +1,13 @@
 package quantize
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/ops"
 )
 
 // tokensOf makes n Gaussian tokens of d channels whose spreads are log-normal.
@@ -178,4 +180,42 @@ func TestGuessGrid(t *testing.T) {
 	p[1*5+2], p[2*5+1], p[3*5+4], p[4*5+3] = 0.5, 0.5, 0.5, 0.5 // the rest goes to no place
 	p[1*5], p[2*5] = 0.5, 0.5
 	near(t, "distance", AttentionDistance(p, PatchGrid{2, 2, 1}), 1, 1e-12)
+}
+
+// The distribution adds up to what lies within four deviations, and follows the
+// values; with the quantisers at work, the values are those of the grid.
+func TestMeasureQuantised(t *testing.T) {
+	g := ir.New("g")
+	x := g.AddInput("x", ir.TensorType(ir.Float32, ir.Shape{ir.Sym("batch"), ir.D(1), ir.D(8), ir.D(16)}))
+	q := g.InsertBefore(nil, ir.Domain, "FakeQuant", ir.Attrs{"bits": int64(2), "signed": int64(1)}, []*ir.Value{x, g.AddConst("s", ir.Scalar(float32(1)))}, "q").Out()
+	y := g.Add("Identity", "y", nil, q).Out()
+	g.AddOutput(y)
+	if _, err := ops.Infer(g); err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	data := make([]float32, 50*8*16)
+	for i := range data {
+		data[i] = float32(r.NormFloat64())
+	}
+	for _, quantised := range []bool{false, true} {
+		batches := func(i int) ([]float32, int, bool) { return data, 50, i == 0 }
+		rep, err := MeasureEntropy(context.Background(), g, []AttentionTap{{Q: y, Heads: 1}}, batches, EntropyOptions{Bins: 40, Quantised: quantised})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := rep.Heads[0]
+		sum, used := 0.0, 0
+		for _, s := range h.Density.Share {
+			sum += s
+			if s > 0 {
+				used++
+			}
+		}
+		near(t, "share", sum, 1, 1e-3)
+		near(t, "width", h.Density.Width, 8*h.Std/40, 1e-9)
+		if (used <= 4) != quantised || rep.Heads[1].Density == nil {
+			t.Errorf("quantised %v: %d bins hold values", quantised, used)
+		}
+	}
 }

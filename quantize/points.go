@@ -156,3 +156,19 @@ func (p *Points) codes(q Quantiser, alpha, zp float64) (weights []float64, clipp
 	}
 	return weights, clipped
 }
+
+// density spreads the points over bins around the mean; nil for no bins or no
+// spread.
+func (p *Points) density(mean, std float64, bins int) *Density {
+	if bins <= 0 || !(std > 0) {
+		return nil
+	}
+	d := &Density{Lo: mean - 4*std, Width: 8 * std / float64(bins), Share: make([]float64, bins)}
+	total := p.c0[len(p.c0)-1]
+	for i, x := range p.x {
+		if k := math.Floor((x - d.Lo) / d.Width); k >= 0 && k < float64(bins) {
+			d.Share[int(k)] += p.w[i] / total
+		}
+	}
+	return d
+}

@@ -42,14 +42,17 @@ type floatGraph struct {
 	image int                     // values of one image
 }
 
-func newFloatGraph(g *ir.Graph) (*floatGraph, error) {
+func newFloatGraph(g *ir.Graph) (*floatGraph, error) { return newTapped(g, false) }
+
+// newTapped is newFloatGraph, or with the quantisers left at work.
+func newTapped(g *ir.Graph, quantised bool) (*floatGraph, error) {
 	if len(g.Inputs) != 1 {
 		return nil, fmt.Errorf("graph %s has %d inputs; calibration feeds exactly one, the images", ir.Quote(g.Name), len(g.Inputs))
 	}
 	c, m := g.Clone()
 	f := &floatGraph{g: c, of: m, input: c.Inputs[0], image: 1}
 	for n := range g.Nodes() {
-		if !n.IsOwn("FakeQuant") {
+		if quantised || !n.IsOwn("FakeQuant") {
 			continue
 		}
 		k := m[n.Out()].Def

@@ -112,6 +112,11 @@ func (a *app) compress(ctx context.Context, path string, o *compressFlags) error
 			return a.printGraph(j.stopped)
 		}
 	}
+	if a.finished != nil {
+		if err := a.finished(ctx, j); err != nil {
+			return err
+		}
+	}
 	return j.finish()
 }
 

@@ -29,6 +29,7 @@ type experiment struct {
 	Bits     []string          `yaml:"bits"`
 	Seeds    []uint64          `yaml:"seeds"`
 	Variants []variant         `yaml:"variants"`
+	Measure  *measureOptions   `yaml:"measure"` // what to look at inside the models; nil: nothing
 }
 
 type variant struct {
@@ -43,6 +44,9 @@ type cell struct {
 	Bits    string   `json:"bits"`
 	Seed    uint64   `json:"seed"`
 	Result  *outcome `json:"result"`
+
+	Curve  []curvePoint `json:"curve,omitempty"`  // losses of the training
+	Inside *inside      `json:"inside,omitempty"` // what Measure asked for
 }
 
 func (a *app) experimentCmd() *cobra.Command {
@@ -52,7 +56,11 @@ func (a *app) experimentCmd() *cobra.Command {
 		Short: "Run a matrix of compressions and tabulate top-1",
 		Long: `experiment runs compress for every variant, width and seed of a YAML file, keeps
 each result in a JSON-lines file, and prints a Markdown table of mean and spread.
-Run again it goes on where it stopped.`,
+Run again it goes on where it stopped. Plots go beside the table as SVG: top-1 by
+width (FILE.svg), the losses over the steps (FILE.curve.svg) and, where the file
+has the key measure, the entropy of q and k with and without IRM, their values
+against the fitted Gaussian, and how far attention looks in the float and in the
+quantised model (FILE.entropy.svg, FILE.values.svg, FILE.distance.svg).`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.experiment(c.Context(), args[0], out) },
 	}
@@ -93,9 +101,13 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 		for _, bits := range e.Bits {
 			for _, v := range e.Variants {
 				args := e.args(v, bits, seed)
-				c := cell{Key: strings.Join(args, " "), Variant: v.Name, Bits: bits, Seed: seed, Result: done[strings.Join(args, " ")]}
+				c := cell{Key: strings.Join(args, " ")}
+				if old, ok := done[c.Key]; ok && (e.Measure == nil || old.Inside != nil) {
+					c = old
+				}
+				c.Variant, c.Bits, c.Seed = v.Name, bits, seed
 				if c.Result == nil {
-					if c.Result, err = a.runCell(ctx, args, filepath.Join(tmp, "cell.onnx")); err != nil {
+					if err := a.runCell(ctx, &c, e.Measure, args, filepath.Join(tmp, "cell.onnx")); err != nil {
 						return cellFailure(err, args, out)
 					}
 					b, err := json.Marshal(c)
@@ -112,12 +124,17 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 		}
 	}
 	table := e.table(file, cells)
-	md := strings.TrimSuffix(out, filepath.Ext(out)) + ".md"
+	base := strings.TrimSuffix(out, filepath.Ext(out))
+	md := base + ".md"
 	if err := atomicfile.WriteFile(md, func(w io.Writer) error { _, err := io.WriteString(w, table); return err }); err != nil {
 		return fail(exitIO, err)
 	}
+	plots, err := e.plot(base, cells)
+	if err != nil {
+		return fail(exitIO, err)
+	}
 	if a.json {
-		return a.printJSON(map[string]any{"results": out, "table": md, "cells": cells})
+		return a.printJSON(map[string]any{"results": out, "table": md, "plots": plots, "cells": cells})
 	}
 	_, err = io.WriteString(a.out, table)
 	return err
@@ -154,22 +171,25 @@ func (e *experiment) args(v variant, bits string, seed uint64) []string {
 	return args
 }
 
-// runCell runs one compression in this process and reads its JSON.
-func (a *app) runCell(ctx context.Context, args []string, output string) (*outcome, error) {
+// runCell runs one compression in this process, reads its JSON and measures.
+func (a *app) runCell(ctx context.Context, c *cell, m *measureOptions, args []string, output string) error {
 	var buf bytes.Buffer
-	sub := &app{args: args, out: &buf, err: io.Discard}
+	sub := &app{args: args, out: &buf, err: io.Discard, finished: func(ctx context.Context, j *job) (err error) {
+		c.Curve = thin(j.curve)
+		if m != nil {
+			c.Inside, err = m.measure(ctx, j)
+		}
+		return err
+	}}
 	root := sub.root()
 	root.SetArgs(append(slices.Clone(args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", a.threads)))
 	root.SetOut(io.Discard)
 	root.SetErr(io.Discard)
 	if err := root.ExecuteContext(ctx); err != nil {
-		return nil, fail(exitUsage, err)
+		return fail(exitUsage, err)
 	}
-	o := &outcome{}
-	if err := json.Unmarshal(buf.Bytes(), o); err != nil {
-		return nil, fail(exitInternal, err)
-	}
-	return o, nil
+	c.Result = &outcome{}
+	return fail(exitInternal, json.Unmarshal(buf.Bytes(), c.Result))
 }
 
 // cellFailure says which run failed, or where an interrupted matrix stands.
@@ -199,7 +219,7 @@ func endLine(f *os.File) error {
 }
 
 // readCells reads finished cells by key; a last line cut short is passed over.
-func readCells(file string) (map[string]*outcome, error) {
+func readCells(file string) (map[string]cell, error) {
 	f, err := os.Open(file)
 	if os.IsNotExist(err) {
 		return nil, nil
@@ -208,13 +228,13 @@ func readCells(file string) (map[string]*outcome, error) {
 		return nil, fail(exitIO, err)
 	}
 	defer f.Close()
-	done := map[string]*outcome{}
+	done := map[string]cell{}
 	s := bufio.NewScanner(f)
-	s.Buffer(nil, 1<<20)
+	s.Buffer(nil, 16<<20)
 	for s.Scan() {
 		var c cell
 		if json.Unmarshal(s.Bytes(), &c) == nil && c.Result != nil {
-			done[c.Key] = c.Result
+			done[c.Key] = c
 		}
 	}
 	return done, fail(exitIO, s.Err())

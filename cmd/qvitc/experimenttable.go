@@ -60,6 +60,10 @@ func (e *experiment) table(file string, cells []cell) string {
 		seconds += c.Result.Seconds
 		speed += c.Result.ImagesPerS / float64(len(cells))
 	}
-	fmt.Fprintf(&b, "\n%d runs in %.0f minutes, %.0f training images/s on average.\n", len(cells), seconds/60, speed)
+	fmt.Fprintf(&b, "\n%d runs in %.0f minutes", len(cells), seconds/60)
+	if speed > 0 {
+		fmt.Fprintf(&b, ", %.0f training images/s on average", speed)
+	}
+	b.WriteString(".\n")
 	return b.String()
 }

@@ -43,6 +43,7 @@ type job struct {
 	stopped     *ir.Graph // what --stop-after asked to see; ends the job
 	calibration *quantize.Calibration
 	trained     *distill.Result
+	curve       []distill.Step // of the training, where app.finished is set
 	target      export.Target
 	built       *export.Built
 	written     *export.Result

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,10 @@ type app struct {
 	json     bool
 	noColor  bool
 	threads  int
+
+	// finished, where set, sees a compression at its end, and makes it keep the
+	// curve of its losses.
+	finished func(context.Context, *job) error
 }
 
 func (a *app) root() *cobra.Command {

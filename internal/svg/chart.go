@@ -12,7 +12,7 @@ import (
 type Chart struct {
 	Title, X, Y string
 	Labels      []string // names of x = 0, 1, ...; nil: x is a number
-	Bars        bool     // one bar for each label, from left to right; Series 0 has the values
+	Points      bool     // one point for each label, one label under the other; Series 0 has the values
 	Line        *float64 // a level to compare with, dashed
 	Series      []Series
 }
@@ -30,8 +30,8 @@ const (
 	width, height                    = 560, 340
 	left, right, top, bottom         = 62, 16, 34, 48
 	plotW, plotH             float64 = width - left - right, height - top - bottom
-	barHeight                        = 22
-	barLeft                          = 190
+	rowHeight                        = 22
+	rowLeft                          = 190
 )
 
 // palette keeps its colours apart for most kinds of colour blindness.
@@ -85,8 +85,8 @@ const thin = `stroke="#999" stroke-width="1"`
 
 func (ch *Chart) draw(c canvas) (tall float64) {
 	c.text(width/2, 20, "middle", ` font-size="14" font-weight="bold"`, ch.Title)
-	if ch.Bars {
-		return ch.drawBars(c)
+	if ch.Points {
+		return ch.drawPoints(c)
 	}
 	x, y := ch.scales()
 	c.f(`<rect x="%d" y="%d" width="%s" height="%s" fill="none" %s/>`+"\n", left, top, num(plotW), num(plotH), thin)
@@ -167,37 +167,39 @@ func (ch *Chart) legend(c canvas) {
 	}
 }
 
-// drawBars draws one bar under the other, so that names of any length fit.
-func (ch *Chart) drawBars(c canvas) (tall float64) {
+// drawPoints draws one point under the other, so that names of any length fit.
+// Points, not bars: the axis does not start at 0.
+func (ch *Chart) drawPoints(c canvas) (tall float64) {
 	s := ch.Series[0]
 	lo, hi := extent(s.Y, s.Err)
 	if ch.Line != nil {
 		lo, hi = min(lo, *ch.Line), max(hi, *ch.Line)
 	}
 	v := newScale(lo-0.15*(hi-lo), hi)
-	const w = width - barLeft - 60
+	const w = width - rowLeft - 60
 	for i, name := range ch.Labels {
-		y := float64(top + 4 + i*barHeight)
-		c.text(barLeft-6, y+14, "end", "", name)
+		y := float64(top + 4 + i*rowHeight)
+		c.text(rowLeft-6, y+14, "end", "", name)
 		if i >= len(s.Y) || math.IsNaN(s.Y[i]) {
 			continue
 		}
-		end := barLeft + w*v.at(s.Y[i])
-		c.f(`<rect x="%d" y="%s" width="%s" height="%d" fill="%s"/>`+"\n", barLeft, num(y+2), num(max(0, end-barLeft)), barHeight-6, palette[0])
+		end := rowLeft + w*v.at(s.Y[i])
+		c.line(rowLeft, y+10, end, y+10, `stroke="#ddd"`)
+		c.f(`<circle cx="%s" cy="%s" r="5" fill="%s"/>`+"\n", num(end), num(y+10), palette[0])
 		if i < len(s.Err) && s.Err[i] > 0 {
-			c.line(barLeft+w*v.at(s.Y[i]-s.Err[i]), y+10, barLeft+w*v.at(s.Y[i]+s.Err[i]), y+10, `stroke="#333"`)
+			c.line(rowLeft+w*v.at(s.Y[i]-s.Err[i]), y+10, rowLeft+w*v.at(s.Y[i]+s.Err[i]), y+10, `stroke="#333"`)
 		}
-		c.text(end+5, y+14, "start", "", fmt.Sprintf("%.2f", s.Y[i]))
+		c.text(end+9, y+14, "start", "", fmt.Sprintf("%.2f", s.Y[i]))
 	}
-	base := float64(top + 8 + len(ch.Labels)*barHeight)
-	c.line(barLeft, base, barLeft+w, base, thin)
+	base := float64(top + 8 + len(ch.Labels)*rowHeight)
+	c.line(rowLeft, base, rowLeft+w, base, thin)
 	for _, t := range v.ticks() {
-		c.text(barLeft+w*v.at(t), base+15, "middle", "", v.label(t))
+		c.text(rowLeft+w*v.at(t), base+15, "middle", "", v.label(t))
 	}
 	if ch.Line != nil {
-		p := barLeft + w*v.at(*ch.Line)
+		p := rowLeft + w*v.at(*ch.Line)
 		c.line(p, top, p, base, `stroke="#333" stroke-dasharray="2 3"`)
 	}
-	c.text(barLeft+w/2, base+32, "middle", "", ch.Y)
+	c.text(rowLeft+w/2, base+32, "middle", "", ch.Y)
 	return base + 44
 }

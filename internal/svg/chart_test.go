@@ -20,8 +20,8 @@ func TestCharts(t *testing.T) {
 		{Title: `<&"> é`, Labels: []string{"a", "b<"}, Line: &level, Series: []Series{{Name: "x & y", X: []float64{0, 1}, Y: []float64{1, 2}, Err: []float64{0.1, 0}}, {Name: "z", X: []float64{0, 1}, Y: []float64{math.NaN(), 5}, Dashed: true}}},
 		{Series: []Series{{X: []float64{1, 2, 4}, Y: []float64{3, 3}, Steps: true}}},
 		{Series: []Series{{X: []float64{7}, Y: []float64{-7}}}},
-		{Bars: true, Labels: []string{"one", "two", "none"}, Line: &level, Series: []Series{{Y: []float64{1, 2.5}, Err: []float64{0.2, 0.1}}}},
-		{Bars: true, Labels: []string{"flat"}, Series: []Series{{Y: []float64{0}}}},
+		{Points: true, Labels: []string{"one", "two", "none"}, Line: &level, Series: []Series{{Y: []float64{1, 2.5}, Err: []float64{0.2, 0.1}}}},
+		{Points: true, Labels: []string{"flat"}, Series: []Series{{Y: []float64{0}}}},
 	}
 	for columns := range 4 {
 		var a, b bytes.Buffer

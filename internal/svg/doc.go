@@ -1,5 +1,5 @@
 // Package svg draws small charts as SVG text: lines with error bars, steps for
-// histograms, and bars beside their names. It needs nothing, and the same chart
+// histograms, and points beside their names. It needs nothing, and the same chart
 // is the same bytes.
 //
 //	c := svg.Chart{Title: "top-1", Y: "%", Labels: []string{"w4", "w3", "w2"}, Series: []svg.Series{
