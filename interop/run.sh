@@ -20,13 +20,26 @@ check() {
   "$out/qvitc" eval "$out/$name.$bits.onnx" --data testdata/fashion-mnist --limit 1000 --dump "$out/$name.$bits.npz" -q --json >"$out/$name.$bits.json"
   "$python" interop/ort_check.py "$out/$name.$bits.onnx" "$out/$name.$bits.npz"
 }
+# forms NAME BITS: the file of check in every other form; export itself runs it in
+# ONNX Runtime before it takes its name
+forms() {
+  local f
+  for form in "qdq" "qdq --opset 25" "qcdq8" "nbits" "qonnx" "qonnx --opset 21"; do
+    f=$out/$1.$2.${form// --opset /}
+    "$out/qvitc" export "$out/$1.$2.onnx" --format $form --data testdata/fashion-mnist --ort "$python" -o "$f.onnx" -q
+    "$out/qvitc" eval "$f.onnx" --data testdata/fashion-mnist --limit 200 --dump "$f.npz" -q --json >"$f.json"
+    "$python" interop/ort_check.py "$f.onnx" "$f.npz"
+  done
+}
 for bits in ${WIDTHS:-w4a4 w3a3 w2a2 w4a8 w8a8}; do
   check deit-fmnist "$bits" --epochs 0.1
+  forms deit-fmnist "$bits"
 done
 check deit-fmnist w4a4 --epochs 0.1 --irm layernorm
 check deit-fmnist w4a4 --epochs 0.1 --irm static
 for bits in ${WIDTHS:-w4a4 w2a2}; do
   check swin-fmnist "$bits" --epochs 0.1
+  forms swin-fmnist "$bits"
 done
 # tuned NAME: train the float model with a fresh head, compare
 tuned() {
