@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/qvitc/qvitc/ir"
@@ -97,5 +100,32 @@ func TestPackDigests(t *testing.T) {
 		if got := hex.EncodeToString(sum[:8]); got != digest {
 			t.Errorf("%q: %q,", key, got)
 		}
+	}
+}
+
+// TestDocumentedBytes packs the worked example of docs/formats.md.
+func TestDocumentedBytes(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "docs", "formats.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, c := range []struct{ bits, k int }{{4, 20}, {3, 37}, {2, 60}} {
+		q := make([]int8, c.k)
+		for k := range q {
+			q[k] = int8((7*k+3)%(1<<c.bits) - 1<<(c.bits-1))
+		}
+		p, err := PackWeights(q, 1, c.k, c.bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := fmt.Sprintf("| %d | %d | `% X` |", c.bits, c.k, ir.Data[uint8](p))
+		if !strings.Contains(string(doc), row) {
+			t.Errorf("docs/formats.md lacks %s", row)
+		}
+		total += p.Len()
+	}
+	if total != 40 {
+		t.Errorf("the example has %d bytes", total)
 	}
 }
