@@ -46,8 +46,8 @@ func TestStructuredMutants(t *testing.T) {
 			mu.change(mu.messages[r.IntN(len(mu.messages))])
 		}
 		b := protoBytes(t, m)
-		start := time.Now()
-		func() {
+		try := func() time.Duration {
+			start := time.Now()
 			done := false
 			defer func() {
 				if !done || t.Failed() {
@@ -56,8 +56,9 @@ func TestStructuredMutants(t *testing.T) {
 			}()
 			tryModel(t, b)
 			done = true
-		}()
-		if d := time.Since(start); d > 2*time.Second {
+			return time.Since(start)
+		}
+		if d := try(); d > 2*time.Second && try() > 2*time.Second { // once may be the machine
 			t.Fatalf("-mutantseed %d -mutants 1 took %v", seed, d)
 		}
 	}

@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -149,7 +150,8 @@ func matchParts(glob, name []string) (bool, error) {
 	return matchParts(glob[1:], name[1:])
 }
 
-// Nearest gives up to k of the names closest to s by edit distance.
+// Nearest gives up to k of the names closest to s: first those that s is the
+// beginning of, each kind by edit distance.
 func Nearest(s string, names []string, k int) []string {
 	type cand struct {
 		name string
@@ -159,7 +161,13 @@ func Nearest(s string, names []string, k int) []string {
 	for _, n := range names {
 		c = append(c, cand{n, editDistance(s, n)})
 	}
-	slices.SortStableFunc(c, func(a, b cand) int { return a.d - b.d })
+	begins := func(x cand) int {
+		if s != "" && strings.HasPrefix(x.name, s) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(c, func(a, b cand) int { return cmp.Or(begins(a)-begins(b), a.d-b.d) })
 	var out []string
 	for _, x := range c {
 		if len(out) < k && !slices.Contains(out, x.name) {

@@ -27,6 +27,32 @@ func goldenIn(t testing.TB, file string) *ir.Graph {
 	return nil
 }
 
+// A name that was begun is completed before names that merely look alike.
+func TestNearest(t *testing.T) {
+	names := []string{"drop-dead", "fuse-gelu", "fuse-layernorm", "fold-constants", "gelu"}
+	for s, want := range map[string]string{"fuse": "fuse-gelu fuse-layernorm", "fold": "fold-constants gelu", "gelo": "gelu", "": "gelu drop-dead"} {
+		if got := strings.Join(Nearest(s, names, 2), " "); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+	}
+}
+
+// A convolution in a block merges patches when it reads each once.
+func TestRegroups(t *testing.T) {
+	for _, c := range []struct {
+		kernel, stride, group int
+		want                  bool
+	}{{2, 2, 1, true}, {3, 1, 1, false}, {3, 2, 1, false}, {1, 1, 1, false}, {3, 1, 8, false}, {2, 2, 8, false}} {
+		g := ir.New("g")
+		x := g.AddInput("x", ir.TensorType(ir.Float32, ir.Known(1, 8, 8, 8)))
+		w := g.AddConst("w", ir.Of(make([]float32, 8*8/c.group*c.kernel*c.kernel), 8, 8/c.group, c.kernel, c.kernel))
+		n := g.Add("Conv", "y", ir.Attrs{"strides": ir.Int64s(c.stride, c.stride), "group": int64(c.group)}, x, w)
+		if got := regroups(n); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
 // Only leaves the layers that it does not name in float; Exclude comes after it.
 func TestOnly(t *testing.T) {
 	g := goldenIn(t, "insert-irm/off-must-not-fire")

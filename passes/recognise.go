@@ -166,6 +166,22 @@ func sourceWithin(v *ir.Value, steps *int) *ir.Value {
 	return v
 }
 
+// regroups tells a convolution that merges patches, each read once, from one
+// that mixes neighbours within a block.
+func regroups(n *ir.Node) bool {
+	strides := n.Attrs.Ints("strides")
+	w := convWeight(n).Const.Shape
+	if n.Attrs.Int("group", 1) != 1 || len(strides) != len(w)-2 {
+		return false
+	}
+	for i, s := range strides {
+		if s < 2 || w[2+i] != s {
+			return false
+		}
+	}
+	return true
+}
+
 // patchEmbed finds the convolutions before the first attention, and linear
 // layers that read the rearranged image.
 func (c *recogniser) patchEmbed() {
@@ -177,7 +193,7 @@ func (c *recogniser) patchEmbed() {
 		case n.Is("Conv") && convWeight(n) != nil:
 			if c.block(n.Out()) < 0 {
 				c.set(n, ir.RolePatchEmbed, -1)
-			} else {
+			} else if regroups(n) {
 				c.set(n, ir.RoleMerge, c.block(n.Out()))
 			}
 		case IsLinear(n) && c.block(n.Out()) < 0:
