@@ -25,7 +25,7 @@ for model in $models; do
   for bits in $widths; do
     name=$model.$bits
     if [ ! -f "$out/$name.packed.onnx" ] || [ "${FRESH:-}" ]; then
-      "$qvitc" compress "testdata/onnx/$model.onnx" --data testdata/fashion-mnist -b "$bits" --epochs "${EPOCHS:-0.25}" -q -o "$out/$name.packed.onnx" >/dev/null
+      "$qvitc" compress "testdata/onnx/$model.onnx" --data testdata/fashion-mnist -b "$bits" --epochs "${EPOCHS:-0.1}" -q -o "$out/$name.packed.onnx" >/dev/null
     fi
     "$qvitc" eval "$out/$name.packed.onnx" --data testdata/fashion-mnist --limit "$images" --dump "$out/$name.npz" -q --json >"$out/$name.json"
     for format in $formats; do
