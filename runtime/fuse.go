@@ -21,7 +21,7 @@ type fuser struct {
 
 func (c *compiler) fuse() {
 	f := &fuser{c: c, p: c.p}
-	for _, rewrite := range []func(step) bool{f.attention, f.contextCodes, f.headsOf, f.gelu, f.norm, f.residual, f.convRowsOut} {
+	for _, rewrite := range []func(step) bool{f.attention, f.contextCodes, f.headsOf, f.gelu, f.elementwise, f.norm, f.residual, f.convRowsOut} {
 		f.index()
 		for _, s := range slices.Clone(f.p.steps) {
 			if rewrite(s) {

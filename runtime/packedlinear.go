@@ -11,7 +11,8 @@ import (
 //
 //	y = sums to float32 (+ bias)
 //	y = residual + that, row r of the product going to row to[r]
-//	codes of GELU of it, for the linear layer that reads them
+//	codes of it, of GELU of it or of other elementwise functions of it, for the
+//	linear layer that reads them
 //	codes of its heads, normalised where IRM says so, for attention
 type packedLinear struct {
 	base
@@ -26,8 +27,11 @@ type packedLinear struct {
 	residual int     // -1: none
 	to       []int32 // row of y that each row of the product becomes; nil: the same
 
-	codes int // -1: none
-	gelu  *kernel.GeluTable
+	codes  int               // -1: none
+	gelu   *kernel.GeluTable // nil: codes on the grid, after the ops
+	grid   kernel.Grid
+	ops    []elementOp
+	result int // buffer that holds what they give
 
 	heads  []*headCodes // by head of a row: the operand of attention it belongs to; nil: none
 	headTo []int32      // row of the operand that each head of each row becomes
@@ -107,6 +111,8 @@ func (s *packedLinear) finish(st *State, h *hand, r, m, col int) {
 	switch {
 	case s.heads != nil:
 		s.finishHeads(st, h, r, m, col, cols)
+	case s.codes >= 0 && s.gelu == nil:
+		s.finishElements(st, h, r, m, col, cols)
 	case s.codes >= 0:
 		q, ld := st.u(s.codes), st.p.values[s.codes].ld
 		kernel.DequantGeluQuantizeTile(&h.w, q[r*ld+col:], ld, h.tile, kernel.PanelWidth, m, cols, &s.affine, col, s.gelu)
