@@ -1,5 +1,5 @@
 # Longer suites than `go test ./...`; see CONTRIBUTING.md.
-.PHONY: test ci interop fuzz kill models mutants matrix bench ortops serve-load browser
+.PHONY: test ci interop fuzz kill models mutants exports matrix bench ortops serve-load browser
 
 test:
 	go test ./...
@@ -46,6 +46,12 @@ models:
 	  out/qvitc inspect -q $$m | awk -v name=$$(basename $$(dirname $$m)) -F '  +' \
 	    '/^looks like/{l=$$2} /^recognised/{r=$$2} /^note/{n++} END{print "| " name " | " l " | " r " | " (n ? n : "nothing") " |"}'; \
 	done
+
+# models of other libraries, exported by PyTorch; needs torch, timm, transformers
+PYTHON ?= python3
+exports:
+	$(PYTHON) interop/exports.py out/exports
+	go run ./cmd/qvitc verify out/exports
 
 # ours and the peers in turns: docs/performance.md
 bench:

@@ -156,6 +156,11 @@ func (ch *Chart) legend(c canvas) {
 	if len(ch.Series) < 2 {
 		return
 	}
+	longest := 0
+	for _, s := range ch.Series {
+		longest = max(longest, len(s.Name))
+	}
+	c.f(`<rect x="%d" y="%d" width="%d" height="%d" fill="white" fill-opacity="0.75"/>`+"\n", left+4, top+2, 38+7*longest, 15*len(ch.Series)+4)
 	for i, s := range ch.Series {
 		y := float64(top + 14 + 15*i)
 		dash := ""
