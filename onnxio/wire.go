@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"sync"
 
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
@@ -255,7 +256,7 @@ func buildShape(d protoreflect.MessageDescriptor, m map[protoreflect.FullName]*w
 	s := &wireShape{name: string(d.Name()), fields: map[protowire.Number]wireField{}}
 	m[d.FullName()] = s
 	if mt, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName()); err == nil {
-		s.size = int64(reflect.TypeOf(mt.Zero().Interface()).Elem().Size())
+		s.size = int64(reflect.TypeOf(mt.Zero().Interface()).Elem().Size()) * (64 / strconv.IntSize) // the same verdict on every machine
 	}
 	for i := range d.Fields().Len() {
 		fd := d.Fields().Get(i)
