@@ -67,7 +67,7 @@ func lowerNBits(g *ir.Graph, r *Report, o NBits) (bool, error) {
 		}
 	}
 	dropDead(g, &Report{Pass: r.Pass})
-	more, err := lowerConv(g, r)
+	more, err := lowerBytes(g, r, false)
 	if err != nil {
 		return changed, err
 	}

@@ -10,15 +10,19 @@ import (
 // LowerConv writes quantised convolutions with standard operators.
 var LowerConv = Pass{
 	Name: "lower-conv",
-	Doc: `write quantised weights, and 8-bit inputs of Conv, with QuantizeLinear and DequantizeLinear
+	Doc: `write the quantisers that no packed operator took with QuantizeLinear and DequantizeLinear
 
 A FakeQuant of a constant becomes its codes in 8 bits behind a DequantizeLinear
-(a linear layer becomes Gemm with codes [N,K]); a Clip tells narrower widths. An
-8-bit FakeQuant in front of a Conv becomes QuantizeLinear and DequantizeLinear.`,
+(a linear layer becomes Gemm with codes [N,K]); a Clip tells narrower widths. The
+FakeQuant of an activation, as that of the image, becomes QuantizeLinear and
+DequantizeLinear, also with a Clip on the codes between them.`,
 	Run: lowerConv,
 }
 
-func lowerConv(g *ir.Graph, r *Report) (bool, error) {
+func lowerConv(g *ir.Graph, r *Report) (bool, error) { return lowerBytes(g, r, true) }
+
+// lowerBytes writes quantised weights, and activations where asked to, in bytes.
+func lowerBytes(g *ir.Graph, r *Report, activations bool) (bool, error) {
 	if _, err := ops.Infer(g); err != nil {
 		return false, err
 	}
@@ -38,9 +42,9 @@ func lowerConv(g *ir.Graph, r *Report) (bool, error) {
 		done := false
 		switch {
 		case s == nil:
-		case n.Inputs[0].IsConst() && s.bits <= 8:
-			done = l.weight(s)
-		case s.bits == 8 && s.axis < 0 && readByConv(n.Out()):
+		case n.Inputs[0].IsConst():
+			done = s.bits <= 8 && l.weight(s)
+		case s.bits <= 8 && activations:
 			if done, err = l.activation(s); err != nil {
 				return changed, err
 			}
@@ -48,15 +52,6 @@ func lowerConv(g *ir.Graph, r *Report) (bool, error) {
 		changed = changed || done
 	}
 	return changed, l.finish(changed)
-}
-
-func readByConv(v *ir.Value) bool {
-	for _, u := range v.Uses() {
-		if !u.Node.Is("Conv") {
-			return false
-		}
-	}
-	return len(v.Uses()) > 0
 }
 
 func replaceNode(g *ir.Graph, r *Report, n *ir.Node, op string, attrs ir.Attrs, counter string, in ...*ir.Value) *ir.Node {

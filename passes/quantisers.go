@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -15,7 +16,7 @@ type Quantiser struct {
 	Bits    int
 	Scale   []float32 // one value, or one for each index of an axis
 	Zero    []int     // code of 0.0 counted from the lowest code, one a scale
-	Codes   []int32   // row-major in the order of the constant
+	Codes   []int32   // counted from the lowest code, row-major in the order of the constant
 }
 
 // Quantisers lists what the operands of the nodes of g are quantised with, in
@@ -48,6 +49,9 @@ func Quantisers(g *ir.Graph) ([]Quantiser, error) {
 			}
 			if w := s.node.Inputs[0]; w.IsConst() {
 				q.Weight, q.Codes = true, s.codes(w.Const)
+				for i := range q.Codes {
+					q.Codes[i] -= int32(lo)
+				}
 			}
 			out = append(out, q)
 		}
@@ -55,8 +59,10 @@ func Quantisers(g *ir.Graph) ([]Quantiser, error) {
 	return out, nil
 }
 
-// SameQuantisers compares what two graphs are quantised with, bit for bit and in
-// order. It gives the number of quantisers compared.
+// SameQuantisers compares what two graphs are quantised with, bit for bit: one by
+// one in order or, where nodes that do not depend on each other stand in another
+// order, as sets. It gives the number of quantisers compared; the error is about
+// the first that differs in order.
 func SameQuantisers(a, b *ir.Graph) (int, error) {
 	var lists [2][]Quantiser
 	for i, g := range []*ir.Graph{a, b} {
@@ -65,19 +71,34 @@ func SameQuantisers(a, b *ir.Graph) (int, error) {
 			return 0, err
 		}
 	}
-	for i, q := range lists[0] {
-		if i >= len(lists[1]) {
+	n, err := sameLists(lists[0], lists[1])
+	if err == nil {
+		return n, nil
+	}
+	for _, l := range lists {
+		slices.SortStableFunc(l, func(a, b Quantiser) int {
+			return cmp.Or(a.Bits-b.Bits, slices.Compare(a.Scale, b.Scale), slices.Compare(a.Zero, b.Zero), slices.Compare(a.Codes, b.Codes))
+		})
+	}
+	if n, again := sameLists(lists[0], lists[1]); again == nil {
+		return n, nil
+	}
+	return n, err
+}
+
+func sameLists(a, b []Quantiser) (int, error) {
+	for i, q := range a {
+		if i >= len(b) {
 			return i, fmt.Errorf("input %d of layer %s is not quantised any more", q.Operand, ir.Quote(q.Layer))
 		}
-		if err := q.same(lists[1][i]); err != nil {
+		if err := q.same(b[i]); err != nil {
 			return i, fmt.Errorf("layer %s, input %d: %w", ir.Quote(q.Layer), q.Operand, err)
 		}
 	}
-	if n := len(lists[0]); len(lists[1]) > n {
-		q := lists[1][n]
-		return n, fmt.Errorf("input %d of layer %s was not quantised before", q.Operand, ir.Quote(q.Layer))
+	if n := len(a); len(b) > n {
+		return n, fmt.Errorf("input %d of layer %s was not quantised before", b[n].Operand, ir.Quote(b[n].Layer))
 	}
-	return len(lists[0]), nil
+	return len(a), nil
 }
 
 func (q Quantiser) same(p Quantiser) error {

@@ -69,6 +69,7 @@ type grid struct {
 	axis   int       // -1: one scale
 	scale  []float32 // one a group
 	zero   []float32 // integers, one a group; nil: all 0
+	turn   []bool    // groups whose codes are counted from the other end; nil: none
 }
 
 // usable reports whether a FakeQuant can hold the grid.
@@ -155,9 +156,10 @@ func (z *raiser) quantise(before *ir.Node, x *ir.Value, q grid, scaleName, zeroN
 
 // weight makes a constant of the values that codes stand for, behind a FakeQuant
 // that finds the same codes again. Scales of 0, which some writers give to rows
-// of zeros, become 1.
+// of zeros, become 1; negative ones positive, with codes counted from the other
+// end.
 func (z *raiser) weight(before *ir.Node, codes []int32, shape []int, q grid, name, scaleName string) *ir.Value {
-	q = q.settled()
+	q = z.turned(q.settled())
 	inner, groups := 1, 1
 	if q.axis >= 0 {
 		groups = shape[q.axis]
@@ -167,8 +169,12 @@ func (z *raiser) weight(before *ir.Node, codes []int32, shape []int, q grid, nam
 	}
 	scale := slices.Clone(q.scale)
 	w := make([]float32, len(codes))
+	lo, hi := q.bounds()
 	for i, c := range codes {
 		g := i / inner % groups
+		if q.turn != nil && q.turn[g] {
+			c = int32(lo+hi) - c
+		}
 		zero := float32(0)
 		if q.zero != nil {
 			zero = q.zero[g]
@@ -192,6 +198,25 @@ func (z *raiser) weight(before *ir.Node, codes []int32, shape []int, q grid, nam
 	}
 	v := z.names.add(name, ir.Of(w, shape...))
 	return z.quantise(before, v, q, scaleName, name+"_zero_point")
+}
+
+// turned makes negative scales positive: code c then stands for lowest + highest - c.
+func (z *raiser) turned(q grid) grid {
+	if !slices.ContainsFunc(q.scale, func(s float32) bool { return s < 0 }) {
+		return q
+	}
+	lo, hi := q.bounds()
+	scale, zero, turn := slices.Clone(q.scale), make([]float32, len(q.scale)), make([]bool, len(q.scale))
+	copy(zero, q.zero)
+	for i, s := range scale {
+		if s < 0 {
+			scale[i], turn[i] = -s, true
+			zero[i] = float32(lo+hi) - zero[i]
+			z.r.Count("negative scales", 1)
+		}
+	}
+	q.scale, q.zero, q.turn = scale, zero, turn
+	return q.settled()
 }
 
 // floats reads a constant of floats that are float32.

@@ -98,7 +98,7 @@ func (z *raiser) dequantise(n *ir.Node) bool {
 		q.bits = w
 	}
 	for _, s := range q.scale {
-		if !(s >= 0) || math.IsInf(float64(s), 0) {
+		if s != s || math.IsInf(float64(s), 0) {
 			z.r.Note(n, "DequantizeLinear stays: its scale has the value %v", s)
 			return false
 		}
