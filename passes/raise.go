@@ -14,7 +14,7 @@ import (
 // form that all targets are lowered from: FakeQuant nodes on activations and on
 // constant weights whose values are scale*(code - zero point). Scales and codes
 // come back bit for bit when the result is lowered again.
-var Raise = []Pass{RaisePacked, RaiseQDQ, RaiseNBits, RaiseQONNX, RaiseLayout}
+var Raise = []Pass{RaiseQOperators, RaisePacked, RaiseQDQ, RaiseNBits, RaiseQONNX, RaiseLayout}
 
 // WidthsKey names the metadata entry with the widths of weights that are stored
 // in a wider container, as 3-bit codes in INT4: JSON from tensor name to bits.
@@ -24,7 +24,7 @@ const WidthsKey = "qvitc.widths"
 func IsQuantised(g *ir.Graph) bool {
 	for n := range g.Nodes() {
 		switch {
-		case n.Domain == ir.Domain && n.Op != "FakeQuant", n.Is("DequantizeLinear"), isNBits(n), isIntQuant(n),
+		case n.Domain == ir.Domain && n.Op != "FakeQuant", n.Is("DequantizeLinear"), isNBits(n), isIntQuant(n), qoperators[n.Domain+"::"+n.Op] != nil,
 			n.Domain == ir.Microsoft && (n.Op == "DequantizeLinear" || n.Op == "QuantizeLinear"):
 			return true
 		}
