@@ -176,10 +176,18 @@ func verifiedLine(r *export.Result) string {
 	if r.MaxDiff != 0 {
 		s = fmt.Sprintf("read back: %d weights hold the source's codes; %d answers, largest difference %.2g", r.Layers, r.Samples, r.MaxDiff)
 	}
-	if o := r.ORT; o != nil {
-		return s + fmt.Sprintf("; ONNX Runtime %s: %d of %d classes, median difference %.2g, largest %.2g", o.Version, o.Agree, o.Samples, o.Median, o.MaxDiff)
+	if r.ORT == nil {
+		return s + "; ONNX Runtime not asked"
 	}
-	return s + "; ONNX Runtime not asked"
+	return s + ortText(r.ORT)
+}
+
+// ortText says how ONNX Runtime answered; nothing where it was not asked.
+func ortText(o *export.ORTResult) string {
+	if o == nil {
+		return ""
+	}
+	return fmt.Sprintf("; ONNX Runtime %s: %d of %d classes, median difference %.2g, largest %.2g", o.Version, o.Agree, o.Samples, o.Median, o.MaxDiff)
 }
 
 // writeBuilt writes a built graph, verified against its source.
