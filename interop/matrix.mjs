@@ -19,7 +19,7 @@ for (const line of fs.readFileSync(path.join(out, 'files.txt'), 'utf8').split('\
   const result = { runtime, name, format }
   try {
     const { inputs: [n, ...image], classes } = JSON.parse(fs.readFileSync(path.join(out, `${name}.shape.json`)))
-    const inputs = floats(path.join(out, `${name}.inputs.f32`)), ours = floats(path.join(out, `${name}.logits.f32`))
+    const inputs = floats(path.join(out, `${name}.inputs.f32`)), ours = floats(path.join(out, `${name}.${format}.logits.f32`))
     const session = await ort.InferenceSession.create(new Uint8Array(fs.readFileSync(file)), { executionProviders: ['wasm'] })
     const size = image.reduce((a, b) => a * b, 1), batch = 50
     Object.assign(result, { images: n, diff: 0, close: 0, flips: 0 })

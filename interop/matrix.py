@@ -6,7 +6,8 @@ usage: matrix.py run OUT VERSION       one JSON line for each file of OUT/files.
        matrix.py table OUT RUNTIME...  the table of docs/matrix.md
 
 Every file is compared with what qvitc answers for the packed file of the same
-model and width: one student, one truth.
+model and width: one student, one truth. Files of nbits, whose activations stay
+float, are compared with what qvitc answers for them.
 """
 import json
 import pathlib
@@ -19,6 +20,11 @@ def files(out):
     for line in (out / "files.txt").read_text().split("\n"):
         if line:
             yield line.split()
+
+
+def truth(out, name, format):
+    own = out / f"{name}.{format}.npz"
+    return own if own.exists() else out / f"{name}.npz"
 
 
 def reason(e):
@@ -40,7 +46,7 @@ def run(out, version):
         path = out / f"{name}.{format}.onnx"
         if not path.exists():
             continue
-        data = np.load(out / f"{name}.npz")
+        data = np.load(truth(out, name, format))
         inputs, ours = data["inputs"].astype(np.float32), data["logits"]
         options = ort.SessionOptions()
         options.log_severity_level = 4
@@ -58,10 +64,10 @@ def run(out, version):
 
 def unpack(out):
     import numpy as np
-    for name in dict.fromkeys(n for n, _ in files(out)):
-        data = np.load(out / f"{name}.npz")
+    for name, format in files(out):
+        data = np.load(truth(out, name, format))
         data["inputs"].astype("<f4").tofile(out / f"{name}.inputs.f32")
-        data["logits"].astype("<f4").tofile(out / f"{name}.logits.f32")
+        data["logits"].astype("<f4").tofile(out / f"{name}.{format}.logits.f32")
         shape = list(data["inputs"].shape)
         (out / f"{name}.shape.json").write_text(json.dumps({"inputs": shape, "classes": data["logits"].shape[1]}))
 
@@ -103,7 +109,7 @@ FORMATS = {
     "packed": "ai.qvitc operators with function bodies",
     "qdq": "standard Q/DQ, INT4",
     "qcdq8": "Q/Clip/DQ in INT8 containers",
-    "nbits": "com.microsoft MatMulNBits, weights only: activations stay float, so its answers are another model's by design",
+    "nbits": "com.microsoft MatMulNBits, weights only: activations stay float, so it is compared with what qvitc answers for the same file",
     "qonnx": "IntQuant with a function body",
 }
 
