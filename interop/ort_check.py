@@ -1,6 +1,6 @@
 """Runs an exported model in unmodified ONNX Runtime and compares it with qvitc.
 
-usage: ort_check.py MODEL.onnx DUMP.npz
+usage: ort_check.py MODEL.onnx DUMP.npz [LIBRARY]
 
 DUMP.npz comes from `qvitc eval MODEL --dump DUMP.npz` and holds `inputs`
 [n,C,H,W] and our `logits` [n,classes]. The check passes when the top-1 classes
@@ -13,12 +13,14 @@ import numpy as np
 import onnxruntime as ort
 
 
-def main(model, dump):
+def main(model, dump, library=None):
     data = np.load(dump)
     inputs, ours = data["inputs"].astype(np.float32), data["logits"]
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 3
+    if library:  # custom operators: make ortops
+        options.register_custom_ops_library(library)
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     theirs = np.concatenate([session.run(None, {name: inputs[i:i + 50]})[0] for i in range(0, len(inputs), 50)])
@@ -35,6 +37,6 @@ def main(model, dump):
 
 
 if __name__ == "__main__":
-    passed, failed = main(*sys.argv[1:3])
+    passed, failed = main(*sys.argv[1:4])
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)

@@ -54,4 +54,9 @@ tuned swin-fmnist
 if command -v "${CC:-cc}" >/dev/null; then
   library=$(bash interop/ortops.sh)
   "$python" interop/conformance.py --library "$library" testdata/conformance
+  # the whole graph as one operator, with the library and without
+  "$out/qvitc" export "$out/deit-fmnist.w4a4.onnx" --whole --ort off -q -o "$out/deit-fmnist.whole.onnx" >/dev/null
+  "$out/qvitc" eval "$out/deit-fmnist.whole.onnx" --data testdata/fashion-mnist --limit 1000 --dump "$out/whole.npz" -q --json >/dev/null
+  "$python" interop/ort_check.py "$out/deit-fmnist.whole.onnx" "$out/whole.npz" "$library"
+  "$python" interop/ort_check.py "$out/deit-fmnist.whole.onnx" "$out/whole.npz"
 fi

@@ -18,6 +18,7 @@ type WriteOptions struct {
 	MinIR    int    // write at least this IR version
 	Version  string // producer_version; the producer is qvitc
 	External bool   // Save: put large constants into a file of their own
+	Whole    bool   // one node of operator WholeOp calls the graph, which is its function body
 }
 
 // LowestOpset is the oldest opset that is written: below it hardly a runtime in
@@ -69,6 +70,10 @@ func ToProto(g *ir.Graph, o WriteOptions) (*onnxpb.ModelProto, error) {
 			return nil, err
 		}
 		p.Functions = append(p.Functions, fp)
+	}
+	if o.Whole {
+		p.IrVersion = new(max(p.GetIrVersion(), 8)) // functions
+		return p, wrapWhole(p)
 	}
 	return p, nil
 }

@@ -41,7 +41,7 @@ func (d *decoder) readFunctions(list []*onnxpb.FunctionProto) error {
 		if err != nil {
 			return fmt.Errorf("function %s: %w", ir.Quote(k.String()), err)
 		}
-		f := &function{proto: p, key: k, imp: imp, inline: k.domain == "" || k.overload != ""}
+		f := &function{proto: p, key: k, imp: imp, inline: k.domain == "" || k.overload != "" || k.domain == ir.Domain && k.name == WholeOp}
 		if refersToCall(p.GetNode()) {
 			f.known = !f.inline && ops.Lookup(k.domain, k.name) != nil
 			f.inline = !f.known

@@ -11,6 +11,9 @@
 // carries; without the library the same file runs on the bodies. The operators
 // hold to the formulas exactly, so both give the same codes.
 //
+// The operator Model, which qvitc export --whole writes, is a graph in one piece: it
+// runs on qvitc's runtime, which hands codes from operator to operator.
+//
 // An operator is cut into parts, of rows or of heads, that the session's own threads
 // share (ONNX Runtime 1.17 and newer): at most as many as there are processors, or
 // as the environment variable QVITC_THREADS says. With 1 nothing is cut.

@@ -55,8 +55,12 @@ func constant(t tensor) (*ir.Tensor, error) {
 		return ir.Of(slices.Clone(unsafe.Slice((*uint8)(t.data), n)), t.shape...), nil
 	case ir.Int8:
 		return ir.Of(slices.Clone(unsafe.Slice((*int8)(t.data), n)), t.shape...), nil
+	case ir.Int64:
+		return ir.Of(slices.Clone(unsafe.Slice((*int64)(t.data), n)), t.shape...), nil
+	case ir.Int32:
+		return ir.Of(slices.Clone(unsafe.Slice((*int32)(t.data), n)), t.shape...), nil
 	default:
-		return nil, fmt.Errorf("the element type %v is not one of the packed operators", e)
+		return nil, fmt.Errorf("the element type %v is not supported here", e)
 	}
 }
 

@@ -7,6 +7,7 @@
 #include "_cgo_export.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // The oldest version of the API that has what is needed (1.16), and the one that
@@ -132,8 +133,62 @@ static OrtStatus *op_compute(void *kernel, OrtKernelContext *context) {
 	return j.error ? refused(j.error) : NULL;
 }
 
+// The operator Model: a whole graph, its inputs the image and then all constants.
+
+static const char *whole_name(const OrtCustomOp *op) { return "Model"; }
+static size_t whole_inputs(const OrtCustomOp *op) { return 1; }
+static ONNXTensorElementDataType whole_input_type(const OrtCustomOp *op, size_t i) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED; }
+static OrtCustomOpInputOutputCharacteristic whole_variadic(const OrtCustomOp *op, size_t i) { return INPUT_OUTPUT_VARIADIC; }
+static int whole_mixed(const OrtCustomOp *op) { return 0; }
+
+static OrtStatus *whole_create(const OrtCustomOp *table, const OrtApi *ignored, const OrtKernelInfo *info, void **kernel) {
+	size_t count = 0, size = 0;
+	TRY(api->KernelInfo_GetInputCount(info, &count));
+	if (count < 1) return failed("qvitc: Model has no inputs");
+	OrtStatus *status = api->KernelInfoGetAttribute_string(info, "graph", NULL, &size);
+	if (status && api->GetErrorCode(status) != ORT_INVALID_ARGUMENT) return status;
+	if (status) api->ReleaseStatus(status);
+	char *graph = malloc(size ? size : 1);
+	qvitc_tensor *in = calloc(count, sizeof *in);
+	if (!graph || !in) status = failed("qvitc: no memory");
+	else status = api->KernelInfoGetAttribute_string(info, "graph", graph, &size);
+	for (size_t i = 1; !status && i < count; i++) {
+		int constant = 0;
+		const OrtValue *v = NULL;
+		status = api->KernelInfoGetConstantInput_tensor(info, i, &constant, &v);
+		if (!status && constant) status = read(v, &in[i]);
+	}
+	uintptr_t handle = 0;
+	char *error = status ? NULL : qvitcWhole(graph, size ? size - 1 : 0, in + 1, count - 1, &handle);
+	free(graph);
+	free(in);
+	if (status) return status;
+	if (error) return refused(error);
+	*kernel = (void *)handle;
+	return NULL;
+}
+
+static OrtStatus *whole_compute(void *kernel, OrtKernelContext *context) {
+	qvitc_tensor in, out;
+	memset(&in, 0, sizeof in);
+	memset(&out, 0, sizeof out);
+	const OrtValue *v = NULL;
+	TRY(api->KernelContext_GetInput(context, 0, &v));
+	TRY(read(v, &in));
+	uintptr_t result = 0;
+	char *error = qvitcAnswer((uintptr_t)kernel, &in, &out, &result);
+	if (error) return refused(error);
+	OrtValue *y = NULL;
+	OrtStatus *status = api->KernelContext_GetOutput(context, 0, out.dims, (size_t)out.rank, &y);
+	if (!status) status = api->GetTensorMutableData(y, &out.data);
+	if (status) out.data = NULL;
+	qvitcTake(result, &out);
+	return status;
+}
+
 static const int widths[] = {2, 3, 4, 8};
 static Op ops[2 * 16];
+static Op model;
 
 static void fill(Op *op, int linear, int first, int second) {
 	memset(op, 0, sizeof *op);
@@ -181,5 +236,16 @@ OrtStatus *ORT_API_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtA
 				if (!op->name[0]) fill(op, linear, widths[i], widths[j]);
 				TRY(api->CustomOpDomain_Add(domain, &op->table));
 			}
+	if (!model.name[0]) {
+		fill(&model, 1, 8, 8);
+		model.table.GetName = whole_name;
+		model.table.GetInputTypeCount = whole_inputs;
+		model.table.GetInputType = whole_input_type;
+		model.table.GetInputCharacteristic = whole_variadic;
+		model.table.GetVariadicInputHomogeneity = whole_mixed;
+		model.table.CreateKernelV2 = whole_create;
+		model.table.KernelComputeV2 = whole_compute;
+	}
+	TRY(api->CustomOpDomain_Add(domain, &model.table));
 	return api->AddCustomOpDomain(options, domain); // the domain lives as long as the process
 }

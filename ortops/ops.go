@@ -95,11 +95,17 @@ type tensor struct {
 }
 
 func tensors(in *C.qvitc_tensor) (out [C.QVITC_MAX_INPUTS]tensor) {
-	for i, t := range unsafe.Slice(in, C.QVITC_MAX_INPUTS) {
-		out[i] = tensor{data: unsafe.Pointer(t.data), elem: int(t.elem), shape: make([]int, t.rank)}
-		for k := range out[i].shape {
-			out[i].shape[k] = int(t.dims[k])
-		}
+	all := unsafe.Slice(in, C.QVITC_MAX_INPUTS)
+	for i := range all {
+		out[i] = tensorOf(&all[i])
+	}
+	return out
+}
+
+func tensorOf(t *C.qvitc_tensor) tensor {
+	out := tensor{data: unsafe.Pointer(t.data), elem: int(t.elem), shape: make([]int, t.rank)}
+	for k := range out.shape {
+		out.shape[k] = int(t.dims[k])
 	}
 	return out
 }

@@ -23,6 +23,7 @@ type targetFlags struct {
 	target string
 	ort    string
 	apart  bool // --external-data
+	whole  bool
 	force  bool
 }
 
@@ -38,6 +39,7 @@ func (t *targetFlags) add(c *cobra.Command) {
 	f.StringVar(&t.ort, "ort", cmp.Or(os.Getenv("QVITC_ORT"), "auto"),
 		"try the file in ONNX Runtime: auto (python3 or node on the path, if they have it), off, or the path of a python or node that has it; the default can be set in QVITC_ORT")
 	f.BoolVar(&t.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
+	f.BoolVar(&t.whole, "whole", false, "packed only: one operator holds the graph, which the library of make ortops runs in one piece")
 	f.BoolVar(&t.force, "force", false, "keep the file even where it does not match")
 }
 
@@ -48,6 +50,9 @@ func (t *targetFlags) resolve() (to export.Target, err error) {
 	}
 	if err == nil && (t.opset < 0 || t.opset > onnxio.MaxOpset) {
 		err = fmt.Errorf("--opset %d: want at most %d", t.opset, onnxio.MaxOpset)
+	}
+	if err == nil && t.whole && (to.Format != export.FormatPacked || t.apart) {
+		err = errors.New("--whole goes with --format packed and without --external-data")
 	}
 	to.Opset = t.opset
 	return to, fail(exitUsage, err)
@@ -197,7 +202,7 @@ func (a *app) writeBuilt(ctx context.Context, out string, b *export.Built, sourc
 		return nil, err
 	}
 	w := b.Write
-	w.Version, w.External = toolVersion(), o.apart
+	w.Version, w.External, w.Whole = toolVersion(), o.apart, o.whole
 	res, err := export.Write(ctx, out, b.Graph, export.Options{
 		Write: w, Format: b.Format, Student: source, Samples: samples, Threads: a.threads, ORT: ort, Force: o.force,
 	})

@@ -26,7 +26,7 @@ var Allowed = map[string][]string{
 	"distill":         {"ir", "quantize", "runtime", "dataset"},
 	"export":          {"ir", "passes", "onnxio", "runtime", "doctor"},
 	"doctor":          {"ir", "onnxio", "onnxio/onnxpb", "internal/kernel"},
-	"ortops":          {"ir", "ops", "runtime"},
+	"ortops":          {"ir", "ops", "onnxio", "runtime"},
 	"examples/go":     {"ir", "onnxio", "runtime"},
 	"examples/onnxgo": {"onnxio", "runtime/onnxgo"},
 	"report":          {"ir", "ops", "runtime", "quantize"},
