@@ -13,7 +13,6 @@
 // The folder also holds the programs of the peers, which nothing else needs:
 //
 //	ort.py          ONNX Runtime as a child of qvitc bench --vs ort, or alone
-//	ort_int8.py     its dynamic 8-bit quantisation of a float model
 //	torch_qat.py    training steps in PyTorch, float and quantised
 //	blas.py         matrix products of numpy's OpenBLAS
 //	run.sh          the measurements of docs/performance.md

@@ -24,14 +24,14 @@ type rerun struct {
 // for.
 func (c *compiler) planMemory() error {
 	p := c.p
-	c.place(nil)
-	limit := c.cfg.MaxMemory
-	if limit <= 0 || !p.train || p.Memory() <= limit {
+	if !p.train {
+		c.place(nil)
 		return nil
 	}
+	limit := c.cfg.MaxMemory
 	again := make([]bool, len(p.steps))
 	c.cheapSteps(again)
-	if c.place(again); p.Memory() <= limit {
+	if c.place(again); limit <= 0 || p.Memory() <= limit {
 		return nil
 	}
 	segments := c.segments()

@@ -40,7 +40,7 @@ func run(args []string, w io.Writer) error {
 	f.SetOutput(io.Discard)
 	shapes := f.String("shapes", "197x384x1152,197x384x384,197x384x1536,197x1536x384,1576x384x1536,197x192x768", "MxKxN, separated by commas")
 	threads := f.Int("threads", 1, "cores of a product")
-	rounds := f.Int("rounds", 10, "turns of ten products")
+	rounds := f.Int("rounds", 10, "turns of a hundred products")
 	python := f.String("python", "", "Python interpreter with numpy; none: ours alone")
 	core := f.String("coretype", "", "OPENBLAS_CORETYPE for the other (default SkylakeX where we use AVX-512)")
 	if err := f.Parse(args); err != nil {
@@ -67,6 +67,11 @@ func run(args []string, w io.Writer) error {
 	}
 	return nil
 }
+
+// turn is the number of products in a turn: enough that the scheduler, which
+// needs some milliseconds after a pause to spread threads over cores, matters to
+// nobody.
+const turn = 100
 
 // measure times one product and prints a line; the first names the other.
 func measure(w io.Writer, m, k, n int, layout string, ta, tb gonum.Transpose, threads, rounds int, python, core string, first bool) error {
@@ -102,7 +107,7 @@ func measure(w io.Writer, m, k, n int, layout string, ta, tb gonum.Transpose, th
 		}
 		subjects = append(subjects, peer)
 	}
-	times, err := bench.Interleave(ctx, rounds, 10, subjects...)
+	times, err := bench.Interleave(ctx, rounds, turn, subjects...)
 	if err != nil {
 		return err
 	}

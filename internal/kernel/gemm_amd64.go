@@ -28,7 +28,7 @@ type panelArgs struct {
 // Block sizes of the product: k per panel, rows of A between two sweeps of the
 // panels, and the number of rows up to which op(B) is read in place.
 const (
-	sgemmKB     = 256
+	sgemmKB     = 384
 	sgemmMB     = 448
 	sgemmDirect = 28
 )
