@@ -179,6 +179,7 @@ func lowerProduct(names *heldNames, r *Report, n *ir.Node) (bool, error) {
 		if o.trans != nil {
 			t := g.InsertBefore(n, "", "Transpose", o.trans.Attrs.Clone(), []*ir.Value{x}, o.trans.Out().Name)
 			t.Out().Type = o.trans.Out().Type
+			names.hold(t.Out(), o.trans.Out().Name)
 			x = r.inherit(t, o.trans).Out()
 		}
 		side := string("ab"[i])
