@@ -87,7 +87,7 @@ func (c *checker) requirements(p *onnxpb.ModelProto) Version {
 		for n := range g.Nodes() {
 			v, tensor, what := newerThanOpset(n)
 			if v != 0 {
-				ask(v, nameOf(n), tensor, what)
+				ask(v, n.Label(), tensor, what)
 			}
 		}
 	}
@@ -133,16 +133,3 @@ func newerThanOpset(n *ir.Node) (v Version, tensor, what string) {
 }
 
 const microsoft = "com.microsoft"
-
-// nameOf is the name that people know a node by.
-func nameOf(n *ir.Node) string {
-	switch {
-	case n.Name != "":
-		return n.Name
-	case n.Origin.Name != "":
-		return n.Origin.Name
-	case len(n.Outputs) > 0 && n.Outputs[0] != nil:
-		return n.Outputs[0].Name
-	}
-	return n.Op
-}

@@ -63,7 +63,7 @@ func (c *checker) quantisers(n *ir.Node) {
 func (c *checker) matMul(n *ir.Node) {
 	a, b := n.Inputs[0].Def, n.Inputs[1].Def
 	if isDequantize(a) && isDequantize(b) && slices.Contains(twoBit, codeType(a)) && slices.Contains(twoBit, codeType(b)) {
-		c.at(int2Both, span{since: 1024, until: 1031}, nameOf(n), "", "")
+		c.at(int2Both, span{since: 1024, until: 1031}, n.Label(), "", "")
 	}
 	if !isDequantize(b) || !stored(b.Input(0)) {
 		return
@@ -81,9 +81,9 @@ func (c *checker) matMul(n *ir.Node) {
 	case b.Attrs.Int("block_size", 0) > 0:
 		s.since = 1020
 	}
-	c.at(dqMatMul, s, nameOf(n), codes.Name, fmt.Sprintf("%s weight, dequantised, in MatMul: rewritten to MatMulNBits with accuracy_level 4, which rounds the activations to 8 bits", e))
+	c.at(dqMatMul, s, n.Label(), codes.Name, fmt.Sprintf("%s weight, dequantised, in MatMul: rewritten to MatMulNBits with accuracy_level 4, which rounds the activations to 8 bits", e))
 	if t := codes.Type; two && t.Rank() == 2 && t.Shape[1].Known() && t.Shape[1].Size%4 != 0 && perColumn(b) {
-		c.at(int2Columns, span{since: 1025}, nameOf(n), codes.Name,
+		c.at(int2Columns, span{since: 1025}, n.Label(), codes.Name,
 			fmt.Sprintf("%s weight of %d columns with a scale each in MatMul gives garbage: the number is no multiple of 4", e, t.Shape[1].Size))
 	}
 }
@@ -101,18 +101,18 @@ func (c *checker) quantize(n *ir.Node) {
 	if slices.Contains(twoBit, e) && s != nil && s.Type.Rank() == 1 {
 		axis := n.Attrs.Int("axis", 1)
 		if r := x.Type.Rank(); axis == -1 || r > 0 && axis == r-1 {
-			c.at(int2LastAxis, span{since: 1024, until: 1030}, nameOf(n), s.Name, "")
+			c.at(int2LastAxis, span{since: 1024, until: 1030}, n.Label(), s.Name, "")
 		}
 	}
 	if d := x.Def; d.Is("Clip") && slices.Contains(fourBit, e) {
-		c.at(clipQuantize, span{since: 1020, until: 1023}, nameOf(n), x.Name, fmt.Sprintf("Clip %s directly before QuantizeLinear to 4 bits", ir.Quote(nameOf(d))))
+		c.at(clipQuantize, span{since: 1020, until: 1023}, n.Label(), x.Name, fmt.Sprintf("Clip %s directly before QuantizeLinear to 4 bits", ir.Quote(d.Label())))
 	}
 }
 
 func (c *checker) transpose(n *ir.Node) {
 	x := n.Input(0)
 	if slices.Contains(twoBit, x.Type.Elem) {
-		c.at(int2Transpose, span{since: 1024}, nameOf(n), x.Name, "")
+		c.at(int2Transpose, span{since: 1024}, n.Label(), x.Name, "")
 	}
 	d := x.Def
 	if !isDequantize(d) {
@@ -121,11 +121,11 @@ func (c *checker) transpose(n *ir.Node) {
 	e := codeType(d)
 	switch {
 	case stored(d.Input(0)) && slices.Contains(fourBit, e):
-		c.at(dqTranspose, span{since: 1020, until: 1027}, nameOf(n), d.Input(0).Name, "")
+		c.at(dqTranspose, span{since: 1020, until: 1027}, n.Label(), d.Input(0).Name, "")
 	case stored(d.Input(0)) && slices.Contains(twoBit, e):
-		c.at(dqTranspose, span{since: 1024, until: 1027}, nameOf(n), d.Input(0).Name, "")
+		c.at(dqTranspose, span{since: 1024, until: 1027}, n.Label(), d.Input(0).Name, "")
 	case e == ir.Int8 && c.needs.Opset >= 21 && isQuantize(d.Input(0).Def) && d.Input(0).Def.Input(2) != nil && d.Input(1).Type.Rank() <= 0:
-		c.at(int8Transpose, span{since: 1027}, nameOf(n), x.Name, "")
+		c.at(int8Transpose, span{since: 1027}, n.Label(), x.Name, "")
 	}
 }
 
@@ -138,7 +138,7 @@ func (c *checker) biasAdd(n *ir.Node) {
 		}
 		a, b := m.Inputs[0].Def, m.Inputs[1].Def
 		if isDequantize(a) && isDequantize(b) && codeType(a).Bits() == 8 && codeType(b).Bits() == 8 && stored(b.Input(0)) {
-			c.at(biasAfterMatMul, span{}, nameOf(m), n.Inputs[1-i].Name, "")
+			c.at(biasAfterMatMul, span{}, m.Label(), n.Inputs[1-i].Name, "")
 		}
 	}
 }
@@ -151,9 +151,9 @@ func (c *checker) product(n *ir.Node) {
 	}
 	switch {
 	case quantizeFollows(n.Out()):
-		c.at(int8Heads, span{until: 1031}, nameOf(n), b.Input(1).Name, "")
+		c.at(int8Heads, span{until: 1031}, n.Label(), b.Input(1).Name, "")
 	case codeType(a) == ir.Uint8:
-		c.at(int8Heads, span{}, nameOf(n), b.Input(1).Name, "")
+		c.at(int8Heads, span{}, n.Label(), b.Input(1).Name, "")
 	}
 }
 
@@ -188,6 +188,6 @@ func (c *checker) gemm(n *ir.Node) {
 		a = a.Inputs[0].Def
 	}
 	if n.Input(2) == nil && isDequantize(a) && isDequantize(b) && codeType(a).Bits() == 8 && codeType(b).Bits() == 8 && b.Input(2) == nil && manyScales(b) {
-		c.at(qgemmNoBias, span{until: 1027}, nameOf(n), b.Input(1).Name, "")
+		c.at(qgemmNoBias, span{until: 1027}, n.Label(), b.Input(1).Name, "")
 	}
 }

@@ -106,6 +106,20 @@ func (n *Node) Input(i int) *Value {
 	return nil
 }
 
+// Label is the name that people know n by: its own, its name in the file that it
+// came from, that of its first output, or its operator.
+func (n *Node) Label() string {
+	switch {
+	case n.Name != "":
+		return n.Name
+	case n.Origin.Name != "":
+		return n.Origin.Name
+	case len(n.Outputs) > 0 && n.Outputs[0] != nil:
+		return n.Outputs[0].Name
+	}
+	return n.Op
+}
+
 // Out is the first output.
 func (n *Node) Out() *Value { return n.Outputs[0] }
 

@@ -238,20 +238,8 @@ func (c *compiler) temp(b *base, n int, l life) int {
 func (c *compiler) emit(n *ir.Node, s step) {
 	b := s.plan()
 	b.op = n.Op
-	b.name = nodeName(n)
+	b.name = n.Label()
 	c.p.steps = append(c.p.steps, s)
-}
-
-func nodeName(n *ir.Node) string {
-	switch {
-	case n.Name != "":
-		return n.Name
-	case n.Origin.Name != "":
-		return n.Origin.Name
-	case len(n.Outputs) > 0 && n.Outputs[0] != nil:
-		return n.Outputs[0].Name
-	}
-	return n.Op
 }
 
 // shape gives the known shape of v.

@@ -37,9 +37,9 @@ type Config struct {
 	// fused integer steps that hand codes on. Both give the same bytes.
 	NoFuse bool
 
-	// MaxMemory bounds, with Train, the bytes of one State (Program.Memory): parts
-	// of the graph run forward a second time during Backward rather than keep
-	// what the gradients need. The gradients are the same, bit for bit. A limit that
+	// MaxMemory bounds, with Train, the bytes of one State (Program.Memory): as
+	// many segments of the graph as it takes run forward a second time during
+	// Backward rather than keep what the gradients need. The gradients are the same, bit for bit. A limit that
 	// cannot be met is an error. 0 means no limit.
 	MaxMemory int64
 

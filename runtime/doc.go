@@ -26,9 +26,9 @@
 // Quantisers (ai.qvitc FakeQuant) round in Forward and pass gradients straight
 // through in Backward. A product of two quantised operands runs forward on their
 // integer codes, with the bits of the packed operator that it is exported as
-// (codes.go); what its gradients need is kept as codes, a byte each. Below a
-// memory limit parts of the graph run forward twice instead of being kept
-// (recompute.go).
+// (codes.go); what its gradients need is kept as codes, a byte each.
+// Normalisations and GELUs, and below a memory limit whole segments of the graph,
+// run forward twice instead of being kept (recompute.go).
 //
 // Packed operators (QLinearW4A4, QMatMulA4B4, ...) run on integer codes, and for
 // inference chains of them become fused steps that hand codes on: a LayerNorm

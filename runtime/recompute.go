@@ -6,12 +6,11 @@ import (
 	"sort"
 )
 
-// Training keeps what the gradients need from Forward to Backward. To stay below
-// Config.MaxMemory some steps run forward a second time instead, just before a
-// gradient needs what they gave (gradient checkpointing): first the cheap ones,
-// normalisations and GELUs, then whole segments, from the front of the network
-// on, where the second run falls in the time when most memory is free again. A
-// segment is what lies between two points at which one tensor alone is alive: in
+// Training keeps what the gradients need from Forward to Backward, but for what
+// runs forward a second time just before a gradient needs it (gradient
+// checkpointing): always the cheap steps, normalisations and GELUs, and to stay
+// below Config.MaxMemory whole segments, from the front of the network on, where
+// the second run falls in the time when most memory is free again. A segment is what lies between two points at which one tensor alone is alive: in
 // a transformer, an attention or an MLP with its residual.
 
 // rerun is a step that runs forward again during Backward.
@@ -20,8 +19,8 @@ type rerun struct {
 	moved []int // values whose data lie at their second place from here on
 }
 
-// planMemory places all values, with as few steps run again as the limit asks
-// for.
+// planMemory places all values, in training with the cheap steps run again and as
+// few segments as the limit asks for.
 func (c *compiler) planMemory() error {
 	p := c.p
 	if !p.train {

@@ -149,31 +149,34 @@ func (b *trainBench) student(ctx context.Context) (*ir.Graph, error) {
 	if _, err := (&passes.Driver{}).Run(g, passes.Quantize(plan)); err != nil {
 		return nil, fail(exitUnsupported, fmt.Errorf("%s: %w", b.model.path, err))
 	}
-	batch := b.images(2)
-	_, err := quantize.Calibrate(ctx, g, func(i int) ([]float32, int, bool) { return batch.X, batch.N, i == 0 },
+	batch, err := b.images(2)
+	if err != nil {
+		return nil, fail(exitUnsupported, fmt.Errorf("%s: %w", b.model.path, err))
+	}
+	_, err = quantize.Calibrate(ctx, g, func(i int) ([]float32, int, bool) { return batch.X, batch.N, i == 0 },
 		quantize.CalibrateOptions{Method: "minmax", Threads: b.app.threads})
 	return g, fail(exitUnsupported, err)
 }
 
 // images draws n synthetic images with random labels.
-func (b *trainBench) images(n int) *dataset.Batch {
+func (b *trainBench) images(n int) (*dataset.Batch, error) {
 	split, err := dataset.Synthetic(b.shape, n, 0, 0).Split(dataset.Train)
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	l, err := dataset.NewLoader(split, dataset.Preprocess{}, b.shape, dataset.LoaderOptions{Batch: n})
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	batch, err := l.Batch(0, 0)
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	r := rand.New(rand.NewPCG(0, 1))
 	for i := range batch.Labels {
 		batch.Labels[i] = int32(r.IntN(b.classes))
 	}
-	return batch
+	return batch, nil
 }
 
 // sameBatch is a data set of one batch, n times an epoch.
@@ -198,8 +201,12 @@ func (b *trainBench) step(ctx context.Context, teacher bool, r *trainBenched) (*
 	if !teacher {
 		w.peers = b.peers.subjects()
 	}
+	batch, err := b.images(b.o.batch)
+	if err != nil {
+		return nil, fail(exitUnsupported, fmt.Errorf("%s: %w", b.model.path, err))
+	}
 	j := distill.Job{
-		Student: student, Data: sameBatch{b.images(b.o.batch), w.warm + 2*w.want + 2}, Phases: w.phases, Progress: w.progress,
+		Student: student, Data: sameBatch{batch, w.warm + 2*w.want + 2}, Phases: w.phases, Progress: w.progress,
 		Options: distill.Options{Threads: b.app.threads, LR: 1e-5, Loss: &distill.Loss{Hard: 1}, FastBackward: b.o.train.fast},
 	}
 	if teacher {
