@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/qvitc/qvitc/ir"
 )
 
@@ -203,7 +204,7 @@ func (d *Driver) show(g *ir.Graph, i int, p Pass, s Step) error {
 
 func (d *Driver) dump(g *ir.Graph, i int, name string) error {
 	path := filepath.Join(d.DumpDir, fmt.Sprintf("%02d_%s.ir", i, name))
-	return os.WriteFile(path, []byte(g.String()), 0o666)
+	return atomicfile.WriteFile(path, func(w io.Writer) error { _, err := io.WriteString(w, g.String()); return err })
 }
 
 // stopIndex finds the last pass to run: len(list) when nothing is to stop it.

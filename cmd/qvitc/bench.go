@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	goruntime "runtime"
-	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -202,7 +200,7 @@ func (a *app) benchOperators(path string, in map[string]*ir.Tensor, o *benchFlag
 }
 
 // benchTurns runs the peers, where asked for, and our own model in turns.
-func (a *app) benchTurns(ctx context.Context, subject bench.Subject, o *benchFlags, r *benched) ([]time.Duration, error) {
+func (a *app) benchTurns(ctx context.Context, subject bench.Subject, o *benchFlags, r *benched) (times []time.Duration, err error) {
 	peers, err := o.peers.start(ctx, a, r)
 	if err != nil {
 		return nil, err
@@ -212,37 +210,18 @@ func (a *app) benchTurns(ctx context.Context, subject bench.Subject, o *benchFla
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
+	defer func() { err = stop(err) }()
 	if len(peers) == 0 {
-		times, err := subject.Time(ctx, o.iters)
+		times, err = subject.Time(ctx, o.iters)
 		return times, fail(exitUnsupported, err)
 	}
-	times, err := bench.Interleave(ctx, (o.iters+turn-1)/turn, min(turn, o.iters), append([]bench.Subject{subject}, peers.subjects()...)...)
+	all, err := bench.Interleave(ctx, (o.iters+turn-1)/turn, min(turn, o.iters), append([]bench.Subject{subject}, peers.subjects()...)...)
 	if err != nil {
 		return nil, fail(exitUnsupported, err)
 	}
-	r.Runs = len(times[0])
-	r.Peers = peers.results(times)
-	return times[0], nil
-}
-
-// startProfile begins the CPU profile that was asked for, if any.
-func (o *benchFlags) startProfile() (stop func(), err error) {
-	if o.profile == "" {
-		return func() {}, nil
-	}
-	f, err := os.Create(o.profile)
-	if err != nil {
-		return nil, fail(exitIO, err)
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		f.Close()
-		return nil, fail(exitIO, err)
-	}
-	return func() {
-		pprof.StopCPUProfile()
-		f.Close()
-	}, nil
+	r.Runs = len(all[0])
+	r.Peers = peers.results(all)
+	return all[0], nil
 }
 
 // set gives a flag that was not given another default.
@@ -275,6 +254,9 @@ func randomInputs(m *model, batch int) (map[string]*ir.Tensor, error) {
 				return nil, failf(exitUnsupported, "", "%s: input %s is %v: bench draws inputs whose dimensions after the batch are known", m.path, ir.Quote(v.Name), v.Type)
 			}
 		}
+		if err := fitsMemory(batch, shape); err != nil {
+			return nil, err
+		}
 		t, err := ir.NewTensor(ir.Float32, shape...)
 		if err != nil {
 			return nil, failf(exitUsage, "", "--batch %d: %v", batch, err)
@@ -286,6 +268,18 @@ func randomInputs(m *model, batch int) (map[string]*ir.Tensor, error) {
 		in[v.Name] = t
 	}
 	return in, nil
+}
+
+// fitsMemory refuses a batch whose images alone need more than a run may take.
+func fitsMemory(batch int, shape []int) error {
+	n, err := ir.ByteSize(shape, ir.Float32)
+	if err != nil {
+		return failf(exitIO, "", "--batch %d: %v", batch, err)
+	}
+	if int64(n) > runtime.DefaultMaxMemory {
+		return failf(exitIO, "", "--batch %d: the images alone take %d bytes, the limit is %d", batch, n, int64(runtime.DefaultMaxMemory))
+	}
+	return nil
 }
 
 func mb(bytes int64) float64 { return float64(bytes) / 1e6 }

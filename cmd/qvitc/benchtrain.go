@@ -85,6 +85,9 @@ func (a *app) benchTrain(ctx context.Context, path string, o *benchFlags) error 
 	if b.shape, err = b.model.imageShape(); err != nil {
 		return err
 	}
+	if err := fitsMemory(o.batch, []int{o.batch, b.shape.C, b.shape.H, b.shape.W}); err != nil {
+		return err
+	}
 	if b.classes, err = b.model.classes(); err != nil {
 		return err
 	}
@@ -97,9 +100,21 @@ func (a *app) benchTrain(ctx context.Context, path string, o *benchFlags) error 
 	if err != nil {
 		return err
 	}
-	defer stop()
+	if err := stop(b.steps(ctx, r)); err != nil {
+		return err
+	}
+	r.ImagesPerSec = r.Steps[0].ImagesPerSec
+	if a.json {
+		return a.printJSON(r)
+	}
+	a.printTrainBenched(r)
+	return nil
+}
+
+// steps measures the step without the teacher and, unless it is a float one, with it.
+func (b *trainBench) steps(ctx context.Context, r *trainBenched) error {
 	for _, teacher := range []bool{false, true} {
-		if teacher && o.train.float() {
+		if teacher && b.o.train.float() {
 			break
 		}
 		s, err := b.step(ctx, teacher, r)
@@ -108,11 +123,6 @@ func (a *app) benchTrain(ctx context.Context, path string, o *benchFlags) error 
 		}
 		r.Steps = append(r.Steps, *s)
 	}
-	r.ImagesPerSec = r.Steps[0].ImagesPerSec
-	if a.json {
-		return a.printJSON(r)
-	}
-	a.printTrainBenched(r)
 	return nil
 }
 
