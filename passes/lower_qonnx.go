@@ -19,62 +19,71 @@ func lowerQONNX(g *ir.Graph, r *Report) (bool, error) {
 	if _, err := ops.Infer(g); err != nil {
 		return false, err
 	}
-	changed := false
-	names := heldNames{g: g}
-	widths := map[int]*ir.Value{}
-	var none *ir.Value
-	for n := range g.Nodes() {
-		if !n.IsOwn("FakeQuant") {
-			continue
-		}
-		s, err := quantOf(n.Out())
-		if err != nil {
-			return changed, err
-		}
-		x := n.Inputs[0]
-		if s == nil || s.axis >= 0 && x.Type.Rank() < 0 || s.signed && s.bits < 2 {
-			r.Note(n, "FakeQuant stays: its scale is computed, the rank is not known or it has one bit")
-			continue
-		}
-		if x.IsConst() {
-			x = names.add(x.Name, s.dequantised(x.Const))
-		}
-		if widths[s.bits] == nil {
-			widths[s.bits] = g.AddConst("bitwidth", ir.Scalar(float32(s.bits)))
-		}
-		zero := none
-		if s.zeroPoint != nil {
-			z := make([]float32, len(s.zeroPoint))
-			for i, v := range s.zeroPoint {
-				z[i] = float32(v)
-			}
-			zero = names.add(n.Inputs[2].Name, s.broadcast(z, x.Type.Rank()))
-		} else if none == nil {
-			none = g.AddConst("zero_point", ir.Scalar(float32(0)))
-			zero = none
-		}
-		scale := n.Inputs[1]
-		if s.axis >= 0 || len(scale.Const.Shape) > 0 {
-			scale = names.add(scale.Name, s.broadcast(s.scale, x.Type.Rank()))
-		}
-		signed := int64(0)
-		if s.signed {
-			signed = 1
-		}
-		k := g.InsertBefore(n, ir.QONNX, "IntQuant", ir.Attrs{"signed": signed, "narrow": int64(0), "rounding_mode": "ROUND"},
-			[]*ir.Value{x, scale, zero, widths[s.bits]}, n.Out().Name)
-		k.Out().Type = n.Out().Type
-		r.inherit(k, n)
-		substitute(g, n.Out(), k.Out())
-		g.Remove(n)
-		r.Count("quantisers", 1)
-		changed = true
+	l := qonnxLowering{g: g, r: r, names: heldNames{g: g}, widths: map[int]*ir.Value{}}
+	changed, err := eachFakeQuant(g, l.quantiser)
+	if err != nil {
+		return changed, err
 	}
 	if changed {
 		dropDead(g, &Report{Pass: r.Pass})
-		names.settle()
+		l.names.settle()
 	}
 	return changed, nil
+}
+
+type qonnxLowering struct {
+	g      *ir.Graph
+	r      *Report
+	names  heldNames
+	widths map[int]*ir.Value // constants that the nodes share: one for each width
+	none   *ir.Value         // and the zero point 0
+}
+
+// quantiser writes a FakeQuant as IntQuant.
+func (l *qonnxLowering) quantiser(n *ir.Node, s *quantSettings) (bool, error) {
+	x := n.Inputs[0]
+	if s == nil || s.axis >= 0 && x.Type.Rank() < 0 || s.signed && s.bits < 2 {
+		l.r.Note(n, "FakeQuant stays: its scale is computed, the rank is not known or it has one bit")
+		return false, nil
+	}
+	if x.IsConst() {
+		x = l.names.add(x.Name, s.dequantised(x.Const))
+	}
+	if l.widths[s.bits] == nil {
+		l.widths[s.bits] = l.g.AddConst("bitwidth", ir.Scalar(float32(s.bits)))
+	}
+	scale := n.Inputs[1]
+	zero := l.zero(s, x.Type.Rank())
+	if s.axis >= 0 || len(scale.Const.Shape) > 0 {
+		scale = l.names.add(scale.Name, s.broadcast(s.scale, x.Type.Rank()))
+	}
+	signed := int64(0)
+	if s.signed {
+		signed = 1
+	}
+	k := l.g.InsertBefore(n, ir.QONNX, "IntQuant", ir.Attrs{"signed": signed, "narrow": int64(0), "rounding_mode": "ROUND"},
+		[]*ir.Value{x, scale, zero, l.widths[s.bits]}, n.Out().Name)
+	k.Out().Type = n.Out().Type
+	l.r.inherit(k, n)
+	substitute(l.g, n.Out(), k.Out())
+	l.g.Remove(n)
+	l.r.Count("quantisers", 1)
+	return true, nil
+}
+
+// zero is the constant of the zero points, shaped to broadcast.
+func (l *qonnxLowering) zero(s *quantSettings, rank int) *ir.Value {
+	if s.zeroPoint == nil {
+		if l.none == nil {
+			l.none = l.g.AddConst("zero_point", ir.Scalar(float32(0)))
+		}
+		return l.none
+	}
+	z := make([]float32, len(s.zeroPoint))
+	for i, v := range s.zeroPoint {
+		z[i] = float32(v)
+	}
+	return l.names.add(s.node.Inputs[2].Name, s.broadcast(z, rank))
 }
 
 // broadcast shapes one value a group so that it broadcasts against a tensor of

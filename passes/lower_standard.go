@@ -31,26 +31,21 @@ func lowerBytes(g *ir.Graph, r *Report, activations bool) (bool, error) {
 	if err != nil {
 		return changed, err
 	}
-	for n := range g.Nodes() {
-		if !n.IsOwn("FakeQuant") {
-			continue
-		}
-		s, err := quantOf(n.Out())
-		if err != nil {
-			return changed, err
-		}
-		done := false
+	more, err := eachFakeQuant(g, func(n *ir.Node, s *quantSettings) (bool, error) {
 		switch {
-		case s == nil:
+		case s == nil || s.bits > 8:
+			return false, nil
 		case n.Inputs[0].IsConst():
-			done = s.bits <= 8 && l.weight(s)
-		case s.bits <= 8 && activations:
-			if done, err = l.activation(s); err != nil {
-				return changed, err
-			}
+			return l.weight(s), nil
+		case activations:
+			return l.activation(s)
 		}
-		changed = changed || done
+		return false, nil
+	})
+	if err != nil {
+		return changed, err
 	}
+	changed = changed || more
 	return changed, l.finish(changed)
 }
 
@@ -78,22 +73,17 @@ func lowerFakeQuant(g *ir.Graph, r *Report) (bool, error) {
 	if _, err := ops.Infer(g); err != nil {
 		return false, err
 	}
-	changed := false
 	names := heldNames{g: g}
-	for n := range g.Nodes() {
-		if !n.IsOwn("FakeQuant") {
-			continue
-		}
-		s, err := quantOf(n.Out())
-		if err != nil {
-			return changed, err
-		}
+	changed, err := eachFakeQuant(g, func(n *ir.Node, s *quantSettings) (bool, error) {
 		if s == nil || s.axis >= 0 && n.Inputs[0].Type.Rank() < 0 {
 			r.Note(n, "FakeQuant stays: its scale is computed or the rank is not known")
-			continue
+			return false, nil
 		}
 		spellQuant(&names, r, s)
-		changed = true
+		return true, nil
+	})
+	if err != nil {
+		return changed, err
 	}
 	g.DropUnusedConsts()
 	names.settle()

@@ -45,6 +45,27 @@ func quantOf(v *ir.Value) (*quantSettings, error) {
 	return s, nil
 }
 
+// eachFakeQuant calls f for every FakeQuant of g, in order, with its settings,
+// nil where the scale is not a constant. f may replace the node, and says whether
+// it did. The first error ends the walk.
+func eachFakeQuant(g *ir.Graph, f func(*ir.Node, *quantSettings) (bool, error)) (changed bool, err error) {
+	for n := range g.Nodes() {
+		if !n.IsOwn("FakeQuant") {
+			continue
+		}
+		s, err := quantOf(n.Out())
+		if err != nil {
+			return changed, err
+		}
+		done, err := f(n, s)
+		if err != nil {
+			return changed, err
+		}
+		changed = changed || done
+	}
+	return changed, nil
+}
+
 // bounds are the smallest and largest code, Qn and Qp.
 func (s *quantSettings) bounds() (int, int) {
 	if s.signed {
