@@ -16,12 +16,9 @@ import (
 
 // compressFlags are the options of qvitc compress.
 type compressFlags struct {
-	data    dataFlags
-	passes  passFlags
+	traineeFlags
 	bits    string
 	method  string
-	out     string
-	teacher string
 	exclude []string
 	only    []string
 	irm     string
@@ -34,13 +31,11 @@ type compressFlags struct {
 	gradScale  bool
 	dgdTeacher string
 	damping    float64
-	recipe     string
-	train      trainFlags
 	target     targetFlags
 }
 
 func (a *app) compressCmd() *cobra.Command {
-	o := &compressFlags{train: compressTraining}
+	o := &compressFlags{traineeFlags: traineeFlags{train: compressTraining}}
 	c := &cobra.Command{
 		Use:   "compress MODEL.onnx",
 		Short: "Quantise a vision transformer and write a packed low-bit ONNX file",
@@ -122,7 +117,7 @@ func (a *app) compress(ctx context.Context, path string, o *compressFlags) error
 
 // newJob settles what can be known before any file is read.
 func (a *app) newJob(path string, o *compressFlags) (*job, error) {
-	j := &job{app: a, o: o, path: path, start: time.Now()}
+	j := &job{o: o, trainee: trainee{app: a, flags: &o.traineeFlags, path: path, start: time.Now()}}
 	var err error
 	if j.bits, err = parseBits(o.bits); err != nil {
 		return nil, err
@@ -136,10 +131,7 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 	if o.out == "" {
 		o.out = strings.TrimSuffix(path, ".onnx") + "." + j.bits.String() + ".onnx"
 	}
-	if j.clean, err = o.passes.parse(); err != nil {
-		return nil, err
-	}
-	if err := o.passes.check(j.clean, passes.Quantize(o.plan(j.bits)), passes.Lower); err != nil {
+	if err := j.checkPasses(passes.Quantize(o.plan(j.bits)), passes.Lower); err != nil {
 		return nil, err
 	}
 	if err := checkOutput(o.out, path, o.teacher); err != nil {

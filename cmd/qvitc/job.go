@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"time"
 
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/export"
-	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/passes"
 	"github.com/qvitc/qvitc/quantize"
@@ -20,57 +17,33 @@ import (
 
 // job carries one compression from stage to stage.
 type job struct {
-	app   *app
-	o     *compressFlags
-	path  string
-	start time.Time
-	bits  bitPlan
-	clean []passes.Pass
+	trainee
+	o    *compressFlags
+	bits bitPlan
 
-	model      *model
 	teacher    *ir.Graph
 	teacherSHA string // of the teacher's file
-	arch       *report.Arch
-	classes    int
 	layers     []passes.Layer
 
-	images            *images
-	trainSet, evalSet *dataset.Split
-	teacherEval       *distill.Evaluation
-	labelAgreement    float64 // of the teacher on training images; NaN without labels
+	teacherEval    *distill.Evaluation
+	labelAgreement float64 // of the teacher on training images; NaN without labels
 
 	student     *ir.Graph
-	stopped     *ir.Graph // what --stop-after asked to see; ends the job
 	calibration *quantize.Calibration
-	trained     *distill.Result
 	curve       []distill.Step // of the training, where app.finished is set
 	target      export.Target
 	built       *export.Built
-	written     *export.Result
 	studentEval *distill.Evaluation
 	agreement   float64
 }
 
 // load reads model and teacher and proves that the plan fits the model.
 func (j *job) load(context.Context) error {
-	m, err := readModel(j.path)
-	if err != nil {
+	err := j.readFloat("compress")
+	if err != nil || j.stopped != nil {
 		return err
 	}
-	j.model = m
-	if m.packed() || passes.IsQuantised(m.graph) {
-		return failf(exitUnsupported, "compress the float model it was made from", "%s: is compressed already", m.path)
-	}
-	if err := m.finite(); err != nil {
-		return err
-	}
-	if err := j.app.clean(m, j.o.passes); err != nil {
-		return err
-	}
-	if j.o.passes.on(j.clean, 0).stopAfter != "" {
-		j.stopped = m.graph
-		return nil
-	}
+	m := j.model
 	if j.classes, err = m.classes(); err != nil {
 		return err
 	}
@@ -105,50 +78,29 @@ func (j *job) otherTeacher() (*ir.Graph, error) {
 
 // open opens the data and says what the job is about.
 func (j *job) open(ctx context.Context) error {
-	a, o := j.app, j.o
+	o := j.o
+	var im *images
 	var err error
-	if o.data.path == "" {
-		j.images, err = o.synthetic(j.model)
+	if j.synthetic() {
+		im, err = o.synthetic(j.model)
 	} else {
-		j.images, err = o.data.open(ctx, j.model)
+		im, err = o.data.open(ctx, j.model)
 	}
 	if err != nil {
 		return err
 	}
-	o.train.augment.side = min(j.images.shape.H, j.images.shape.W)
-	if j.trainSet, err = j.images.split(dataset.Train, j.classes); err != nil {
+	if err := j.divide(im); err != nil {
 		return err
-	}
-	if j.evalSet, err = j.images.split(dataset.Eval, j.classes); err != nil {
-		return err
-	}
-	if o.data.limit > 0 {
-		j.evalSet = j.evalSet.Take(o.data.limit, 0)
 	}
 	if o.maxDrop > 0 && !j.evalSet.Labelled() {
 		return failf(exitUsage, "", "--max-drop needs labels, %s has none", j.images.set.Path)
 	}
-	if o.method == "qat" && o.train.batch > j.trainSet.Len() {
-		return failf(exitUsage, "", "--batch %d: there are %d training images", o.train.batch, j.trainSet.Len())
+	if o.method == "qat" {
+		if err := j.fullBatch(); err != nil {
+			return err
+		}
 	}
-	if _, err := atomicfile.RemoveStale(o.out, j.start); err != nil {
-		return fail(exitIO, err)
-	}
-	a.note("%s: %s, %d blocks, %d parameters; %s: %d images to train on, %d to measure on",
-		j.path, j.arch.Name, j.arch.Blocks, j.arch.Params, j.images.set.Path, j.trainSet.Len(), j.evalSet.Len())
-	if !j.synthetic() {
-		a.note("preprocessing: %s (%s)", j.images.prep, j.images.prep.Source)
-	}
-	for _, n := range slices.Concat(j.model.notes, j.images.set.Notes) {
-		a.note("note: %s", n)
-	}
-	return nil
-}
-
-func (j *job) close() {
-	if j.images != nil {
-		j.images.set.Close()
-	}
+	return j.announce("")
 }
 
 // baseline measures the float model.

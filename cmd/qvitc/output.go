@@ -149,9 +149,9 @@ func (j *job) measure(ctx context.Context) error {
 // finish prints the summary, drops checkpoints that nobody asked for, and checks
 // the accuracy gate.
 func (j *job) finish() error {
-	if j.o.method == "qat" && j.o.train.checkpoint == "" {
-		if err := distill.RemoveCheckpoints(j.checkpoint()); err != nil {
-			return fail(exitIO, err)
+	if j.o.method == "qat" {
+		if err := j.dropCheckpoints(); err != nil {
+			return err
 		}
 	}
 	if err := j.summary(); err != nil {

@@ -135,14 +135,6 @@ func (j *job) train(ctx context.Context) (err error) {
 	return err
 }
 
-// checkpoint is the base name of the checkpoint files.
-func (j *job) checkpoint() string {
-	if c := j.o.train.checkpoint; c != "" {
-		return c
-	}
-	return j.o.out + ".ckpt"
-}
-
 // interrupted says where an interrupted run can be taken up again.
 func (a *app) interrupted(err error, checkpoint string) error {
 	var f *failure
