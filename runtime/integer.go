@@ -19,7 +19,7 @@ type integerMatmul struct {
 	m, n, k      int
 	operand      int             // right-hand side, in State.operands
 	fixed        *kernel.Weights // instead of it: a weight that cannot change
-	float        int             // floats of the weight, for backward
+	float        int             // floats of the weight, for the float backward
 	products     []codeMatrix    // of activations
 	manyA, manyB bool            // several products add to one gradient
 	fast         bool            // backward in 16-bit integers, see fastback.go
@@ -41,7 +41,9 @@ func (c *compiler) addIntegerMatMul(n *ir.Node, out *ir.Value, k *codeProduct, p
 	s.m, s.k, s.n = A.rows, A.cols, B.cols
 	if s.linear {
 		s.m = size(sa) / max(1, s.k)
-		s.float = c.temp(&s.base, s.k*s.n, inBackward)
+		if !(c.cfg.FastBackward && c.cfg.Train) {
+			s.float = c.temp(&s.base, s.k*s.n, inBackward)
+		}
 		c.p.tmp = max(c.p.tmp, s.n, min(s.m, backRows)*s.a.ld)
 	} else {
 		s.pair(A, B)
@@ -227,7 +229,7 @@ func (s *integerMatmul) backward(st *State) {
 	default:
 		s.backProducts(st, dy)
 	}
-	if s.bias < 0 || !s.dbia.want {
+	if s.bias < 0 || !s.dbia.want || s.fast && s.linear && s.biasRows {
 		return
 	}
 	g := st.g[s.bias]

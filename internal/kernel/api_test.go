@@ -51,9 +51,11 @@ func calls(rows, n int) (names []string, run []func()) {
 	add("Adam", func() { Adam(d, x, square, y, 1e-3, 0.9, 0.9, 1e-8, 0, 1, 1) })
 	add("Gemm", func() { w.Gemm(false, true, rows, rows, n, 1, x, max(n, 1), y, max(n, 1), 0, c, max(rows, 1)) })
 	add("IGemm", func() { w.IGemm(rows, rows, n, u8, max(n, 1), s8, max(n, 1), i32, max(rows, 1)) })
-	i16 := make([]int16, rows*n)
+	i16, gram := make([]int16, rows*n), make([]float32, n*n)
 	add("QuantizeRows16", func() { QuantizeRows16(i16, n, mean, x, n, g, rows, n) })
-	add("QuantizeCols16", func() { QuantizeCols16(w, i16, rows, one, x, n, rows, n) })
+	add("MaxAbsCols", func() { MaxAbsCols(one, x, rows, n) })
+	add("Scales16", func() { Scales16(one, g, one, 0.5) })
+	add("Gemm16Cols", func() { Gemm16Cols(w, rows, n, n, u8, max(n, 1), 2, 255, x, max(n, 1), one, g, true, gram, max(n, 1)) })
 	add("Gemm16", func() {
 		Gemm16(w, true, rows, rows, n, i16, max(n, 1), s8, max(n, 1), 0, 128, mean, true, c, max(rows, 1))
 	})

@@ -16,7 +16,7 @@ var avx512 = set{
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
-	gemm16: gemm16AVX512, maxAbs: maxAbsAVX512, quantize16: quantize16AVX512,
+	gemm16: gemm16AVX512, gemm16Cols: gemm16ColsAVX512, maxAbs: maxAbsAVX512, maxAbsCols: maxAbsColsAVX512, quantize16: quantize16AVX512,
 	form: lowBitVNNI, dequant: dequantAVX512, dequantAdd: dequantAddAVX512, dequantQuantize: dequantQuantizeAVX512, dequantGelu: dequantGeluAVX512,
 	layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
 }
@@ -31,7 +31,7 @@ var avx2 = set{
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
-	gemm16: gemm16AVX2, maxAbs: maxAbsAVX2, quantize16: quantize16VectorsAVX2,
+	gemm16: gemm16AVX2, gemm16Cols: gemm16ColsAVX2, maxAbs: maxAbsAVX2, maxAbsCols: maxAbsColsAVX2, quantize16: quantize16VectorsAVX2,
 	form: lowBitAVX2, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluAVX2,
 	layerNormQuantize: layerNormQuantizeAVX2, softmaxQuantize: softmaxQuantizeAVX2,
 }
@@ -43,7 +43,7 @@ func sets() []*set {
 		avx512.fixed = weightsLookup
 	}
 	if !cpu.X86.HasAVX512VNNI {
-		avx512.igemm, avx512.form, avx512.gemm16 = igemmAVX2, lowBitAVX2, gemm16AVX2
+		avx512.igemm, avx512.form, avx512.gemm16, avx512.gemm16Cols = igemmAVX2, lowBitAVX2, gemm16AVX2, gemm16ColsAVX2
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 {
 		s = append([]*set{&avx2}, s...)

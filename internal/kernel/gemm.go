@@ -14,6 +14,8 @@ type Workspace struct {
 	igemm  igemmArgs
 	gemm16 gemm16Args
 
+	gemm16Cols gemm16ColsArgs
+
 	// The right-hand side of Tile.
 	form     form
 	k        int

@@ -18,7 +18,7 @@ type gemm16Args struct {
 }
 
 // Gemm16 multiplies a matrix of 16-bit integers, such as a gradient quantised by
-// QuantizeRows16 or QuantizeCols16, by codes:
+// QuantizeRows16, by codes:
 //
 //	C[i,j] = C0[i,j] + scale[i] · float32(Σ_p a[i,p] · (b[p,j] - offset))
 //
@@ -46,8 +46,7 @@ func Gemm16[T uint8 | int8](w *Workspace, tb bool, m, n, k int, a []int16, lda i
 		need("b", len(b), extent(k, n, ldb))
 	}
 	var zero T
-	block := (1<<16 - 1) / max(1, limit) &^ 3
-	w.gemm16 = gemm16Args{tb, m, n, k, a, lda, bytesOf(b), zero-1 < zero, int32(offset), ldb, scale, add, c, ldc, min(block, 2048)}
+	w.gemm16 = gemm16Args{tb, m, n, k, a, lda, bytesOf(b), zero-1 < zero, int32(offset), ldb, scale, add, c, ldc, block16(limit)}
 	active.gemm16(w, &w.gemm16)
 	w.gemm16.a, w.gemm16.b, w.gemm16.c, w.gemm16.scale = nil, nil, nil, nil
 }
@@ -127,34 +126,6 @@ func QuantizeRows16(dst []int16, ldd int, scale, x []float32, ldx int, factor []
 	}
 }
 
-// QuantizeCols16 quantises each of the n columns of x (rows ldx apart) to 16 bits, as
-// QuantizeRows16 does with rows, and writes them as rows of dst (n × rows, ldd apart):
-// the transposed matrix, as a gradient of weights needs it.
-func QuantizeCols16(w *Workspace, dst []int16, ldd int, scale, x []float32, ldx, rows, n int) {
-	if rows <= 0 || n <= 0 {
-		return
-	}
-	need("dst", len(dst), extent(n, rows, ldd))
-	need("x", len(x), extent(rows, n, ldx))
-	need("scale", len(scale), n)
-	// Strips of columns are transposed and go on as rows.
-	const strip = 16
-	t := w.row(strip*rows + rows*strip)
-	flat, turned := t[:rows*strip], t[rows*strip:]
-	for j := 0; j < n; j += strip {
-		cols := min(strip, n-j)
-		for i := range rows {
-			copy(flat[i*cols:][:cols], x[i*ldx+j:])
-		}
-		active.transpose(turned[:rows*cols], flat[:rows*cols], rows, cols)
-		for c := range cols {
-			row := turned[c*rows:][:rows]
-			inv := scale16(&scale[j+c], active.maxAbs(row, nil))
-			active.quantize16(dst[(j+c)*ldd:][:rows], row, nil, inv)
-		}
-	}
-}
-
 // scale16 writes the scale of a greatest magnitude and returns what to multiply by.
 func scale16(scale *float32, most float32) (inv float32) {
 	const top = 32767
@@ -180,7 +151,6 @@ func quantize16Go(dst []int16, x, factor []float32, inv float32) {
 		if factor != nil {
 			v *= factor[j]
 		}
-		q := (float32(v*inv) + roundMagic) - roundMagic
-		dst[j] = int16(max(-32767, min(q, 32767)))
+		dst[j] = word16(float32(v * inv))
 	}
 }

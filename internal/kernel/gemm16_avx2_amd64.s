@@ -106,280 +106,91 @@ loop4:
 	VZEROUPPER
 	RET
 
-// func scaleTileAVX2(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
-// Requires: AVX
-TEXT ·scaleTileAVX2(SB), NOSPLIT, $0-64
-	MOVQ  c+0(FP), AX
-	MOVQ  ldc+8(FP), CX
-	MOVQ  tile+16(FP), DX
-	MOVQ  ldt+24(FP), BX
-	MOVQ  scale+32(FP), SI
-	MOVQ  rows+40(FP), DI
-	MOVQ  cols+48(FP), R8
-	MOVQ  add+56(FP), R9
-	MOVQ  R8, R10
-	ANDQ  $0x07, R10
-	SUBQ  R10, R8
-	SHLQ  $0x02, R8
-	MOVQ  R10, R11
-	LEAQ  tailMasks<>+32(SB), R12
-	SHLQ  $0x02, R11
-	SUBQ  R11, R12
-	TESTQ R9, R9
-	JZ    variant6
-
-rows7:
-	VBROADCASTSS (SI), Y0
-	XORQ         R9, R9
-
-cols8:
-	CMPQ      R9, R8
-	JGE       colsTail9
-	VMOVUPS   (DX)(R9*1), Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   (AX)(R9*1), Y2
-	VADDPS    Y2, Y1, Y1
-	VMOVUPS   Y1, (AX)(R9*1)
-	ADDQ      $0x20, R9
-	JMP       cols8
-
-colsTail9:
-	TESTQ      R10, R10
-	JZ         colsDone10
-	VMOVUPS    (R12), Y1
-	VMASKMOVPS (DX)(R9*1), Y1, Y1
-	VCVTDQ2PS  Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VMOVUPS    (R12), Y0
-	VMASKMOVPS (AX)(R9*1), Y0, Y0
-	VADDPS     Y0, Y1, Y1
-	VMOVUPS    (R12), Y0
-	VMASKMOVPS Y1, Y0, (AX)(R9*1)
-
-colsDone10:
-	ADDQ CX, AX
-	ADDQ BX, DX
-	ADDQ $0x04, SI
-	DECQ DI
-	JNZ  rows7
-	JMP  variantsEnd5
-
-variant6:
-rows11:
-	VBROADCASTSS (SI), Y0
-	XORQ         R9, R9
-
-cols12:
-	CMPQ      R9, R8
-	JGE       colsTail13
-	VMOVUPS   (DX)(R9*1), Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, (AX)(R9*1)
-	ADDQ      $0x20, R9
-	JMP       cols12
-
-colsTail13:
-	TESTQ      R10, R10
-	JZ         colsDone14
-	VMOVUPS    (R12), Y1
-	VMASKMOVPS (DX)(R9*1), Y1, Y1
-	VCVTDQ2PS  Y1, Y1
-	VMULPS     Y0, Y1, Y1
-	VMOVUPS    (R12), Y0
-	VMASKMOVPS Y1, Y0, (AX)(R9*1)
-
-colsDone14:
-	ADDQ CX, AX
-	ADDQ BX, DX
-	ADDQ $0x04, SI
-	DECQ DI
-	JNZ  rows11
-
-variantsEnd5:
-	VZEROUPPER
-	RET
-
-DATA tailMasks<>+0(SB)/4, $0xffffffff
-DATA tailMasks<>+4(SB)/4, $0xffffffff
-DATA tailMasks<>+8(SB)/4, $0xffffffff
-DATA tailMasks<>+12(SB)/4, $0xffffffff
-DATA tailMasks<>+16(SB)/4, $0xffffffff
-DATA tailMasks<>+20(SB)/4, $0xffffffff
-DATA tailMasks<>+24(SB)/4, $0xffffffff
-DATA tailMasks<>+28(SB)/4, $0xffffffff
-DATA tailMasks<>+32(SB)/4, $0x00000000
-DATA tailMasks<>+36(SB)/4, $0x00000000
-DATA tailMasks<>+40(SB)/4, $0x00000000
-DATA tailMasks<>+44(SB)/4, $0x00000000
-DATA tailMasks<>+48(SB)/4, $0x00000000
-DATA tailMasks<>+52(SB)/4, $0x00000000
-DATA tailMasks<>+56(SB)/4, $0x00000000
-DATA tailMasks<>+60(SB)/4, $0x00000000
-GLOBL tailMasks<>(SB), RODATA|NOPTR, $64
-
-// func maxAbsAVX2(x []float32, factor []float32) float32
-// Requires: AVX, SSE
-TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-52
-	MOVQ    x_base+0(FP), AX
-	MOVQ    factor_base+24(FP), CX
-	MOVQ    x_len+8(FP), DX
-	MOVQ    DX, BX
-	ANDQ    $0x07, BX
-	SUBQ    BX, DX
-	SHLQ    $0x02, DX
-	MOVQ    BX, SI
-	LEAQ    tailMasks<>+32(SB), DI
-	SHLQ    $0x02, SI
-	SUBQ    SI, DI
-	VXORPS  X0, X0, X0
-	VMOVUPS magnBits<>+0(SB), Y1
-	TESTQ   CX, CX
-	JZ      none15
-	XORQ    SI, SI
-
-cols17:
-	CMPQ    SI, DX
-	JGE     colsTail18
-	VMOVUPS (AX)(SI*1), Y2
-	VMOVUPS (CX)(SI*1), Y3
-	VMULPS  Y3, Y2, Y2
-	VANDPS  Y1, Y2, Y2
-	VMAXPS  Y2, Y0, Y0
-	ADDQ    $0x20, SI
-	JMP     cols17
-
-colsTail18:
-	TESTQ      BX, BX
-	JZ         colsDone19
-	VMOVUPS    (DI), Y2
-	VMASKMOVPS (AX)(SI*1), Y2, Y2
-	VMOVUPS    (DI), Y3
-	VMASKMOVPS (CX)(SI*1), Y3, Y3
-	VMULPS     Y3, Y2, Y2
-	VANDPS     Y1, Y2, Y2
-	VMAXPS     Y2, Y0, Y0
-
-colsDone19:
-	JMP out16
-
-none15:
-	XORQ CX, CX
-
-cols20:
-	CMPQ    CX, DX
-	JGE     colsTail21
-	VMOVUPS (AX)(CX*1), Y2
-	VANDPS  Y1, Y2, Y2
-	VMAXPS  Y2, Y0, Y0
-	ADDQ    $0x20, CX
-	JMP     cols20
-
-colsTail21:
-	TESTQ      BX, BX
-	JZ         colsDone22
-	VMOVUPS    (DI), Y2
-	VMASKMOVPS (AX)(CX*1), Y2, Y2
-	VANDPS     Y1, Y2, Y2
-	VMAXPS     Y2, Y0, Y0
-
-colsDone22:
-out16:
-	VPERM2F128 $0x01, Y0, Y0, Y1
-	VMAXPS     Y1, Y0, Y0
-	VPERMILPS  $0x4e, Y0, Y1
-	VMAXPS     Y1, Y0, Y0
-	VPERMILPS  $0xb1, Y0, Y1
-	VMAXPS     Y1, Y0, Y0
-	MOVSS      X0, ret+48(FP)
-	VZEROUPPER
-	RET
-
-DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
-GLOBL magnBits<>(SB), RODATA|NOPTR, $64
-
-// func quantize16AVX2(dst []int16, x []float32, factor []float32, inv float32)
+// func packWordsAVX2(dst *int32, stride int, x *float32, ld int, inv *float32, cols int, steps int)
 // Requires: AVX, AVX2
-TEXT ·quantize16AVX2(SB), NOSPLIT, $0-76
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         factor_base+48(FP), DX
-	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS inv+72(FP), Y0
-	VMOVUPS      top16<>+0(SB), Y1
-	VMOVUPS      bottom16<>+0(SB), Y2
-	ANDQ         $-8, BX
-	TESTQ        DX, DX
-	JZ           none23
-	XORQ         SI, SI
-	SUBQ         $0x08, BX
-	JLT          tail26
+TEXT ·packWordsAVX2(SB), NOSPLIT, $0-56
+	MOVQ    dst+0(FP), AX
+	MOVQ    stride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    ld+24(FP), BX
+	MOVQ    inv+32(FP), SI
+	MOVQ    cols+40(FP), DI
+	VMOVUPS top16<>+0(SB), Y0
+	VMOVUPS bottom16<>+0(SB), Y1
+	VMOVUPS lowWord<>+0(SB), Y2
+	XORQ    R8, R8
+	SUBQ    $0x08, DI
+	JLT     tail6
 
-loop25:
-	VMOVUPS      (CX)(SI*1), Y3
-	VMOVUPS      (DX)(SI*1), Y4
-	VMULPS       Y4, Y3, Y3
-	VMULPS       Y0, Y3, Y3
-	VMINPS       Y1, Y3, Y3
-	VMAXPS       Y2, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKSSDW    X4, X3, X4
-	VMOVDQU      X4, (AX)
-	ADDQ         $0x10, AX
-	ADDQ         $0x20, SI
-	SUBQ         $0x08, BX
-	JGE          loop25
+loop5:
+	VMOVUPS (SI)(R8*1), Y3
+	MOVQ    steps+48(FP), R11
+	LEAQ    (DX)(R8*1), R9
+	LEAQ    (AX)(R8*1), R10
+	LEAQ    (R9)(BX*1), R12
 
-tail26:
-	ADDQ $0x08, BX
-	JZ   done27
-	MOVQ BX, AX
-	LEAQ tailMasks<>+32(SB), CX
-	SHLQ $0x02, AX
-	SUBQ AX, CX
+down8:
+	VMOVUPS   (R9), Y4
+	VMULPS    Y3, Y4, Y4
+	VMINPS    Y0, Y4, Y4
+	VMAXPS    Y1, Y4, Y4
+	VCVTPS2DQ Y4, Y4
+	VMOVUPS   (R12), Y5
+	VMULPS    Y3, Y5, Y5
+	VMINPS    Y0, Y5, Y5
+	VMAXPS    Y1, Y5, Y5
+	VCVTPS2DQ Y5, Y5
+	VPSLLD    $0x10, Y5, Y5
+	VPAND     Y2, Y4, Y4
+	VPOR      Y5, Y4, Y4
+	VMOVUPS   Y4, (R10)
+	LEAQ      (R9)(BX*2), R9
+	LEAQ      (R12)(BX*2), R12
+	ADDQ      CX, R10
+	DECQ      R11
+	JNZ       down8
+	ADDQ      $0x20, R8
+	SUBQ      $0x08, DI
+	JGE       loop5
 
-done27:
-	JMP out24
+tail6:
+	ADDQ       $0x08, DI
+	JZ         done7
+	LEAQ       tailMasks<>+32(SB), R9
+	SHLQ       $0x02, DI
+	SUBQ       DI, R9
+	VMOVUPS    (R9), Y3
+	VMASKMOVPS (SI)(R8*1), Y3, Y3
+	MOVQ       steps+48(FP), SI
+	LEAQ       (DX)(R8*1), DX
+	LEAQ       (AX)(R8*1), AX
+	LEAQ       (DX)(BX*1), DI
 
-none23:
-	MOVQ BX, DX
-	XORQ BX, BX
-	SUBQ $0x08, DX
-	JLT  tail29
+down9:
+	VMOVUPS    (R9), Y4
+	VMASKMOVPS (DX), Y4, Y4
+	VMULPS     Y3, Y4, Y4
+	VMINPS     Y0, Y4, Y4
+	VMAXPS     Y1, Y4, Y4
+	VCVTPS2DQ  Y4, Y4
+	VMOVUPS    (R9), Y5
+	VMASKMOVPS (DI), Y5, Y5
+	VMULPS     Y3, Y5, Y5
+	VMINPS     Y0, Y5, Y5
+	VMAXPS     Y1, Y5, Y5
+	VCVTPS2DQ  Y5, Y5
+	VPSLLD     $0x10, Y5, Y5
+	VPAND      Y2, Y4, Y4
+	VPOR       Y5, Y4, Y4
+	VMOVUPS    (R9), Y5
+	VMASKMOVPS Y4, Y5, (AX)
+	LEAQ       (DX)(BX*2), DX
+	LEAQ       (DI)(BX*2), DI
+	ADDQ       CX, AX
+	DECQ       SI
+	JNZ        down9
 
-loop28:
-	VMOVUPS      (CX)(BX*1), Y3
-	VMULPS       Y0, Y3, Y3
-	VMINPS       Y1, Y3, Y3
-	VMAXPS       Y2, Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VEXTRACTI128 $0x01, Y3, X4
-	VPACKSSDW    X4, X3, X4
-	VMOVDQU      X4, (AX)
-	ADDQ         $0x10, AX
-	ADDQ         $0x20, BX
-	SUBQ         $0x08, DX
-	JGE          loop28
-
-tail29:
-	ADDQ $0x08, DX
-	JZ   done30
-	MOVQ DX, AX
-	LEAQ tailMasks<>+32(SB), CX
-	SHLQ $0x02, AX
-	SUBQ AX, CX
-
-done30:
-out24:
+done7:
 	VZEROUPPER
 	RET
 
@@ -402,3 +213,477 @@ DATA bottom16<>+40(SB)/8, $0xc6fffe00c6fffe00
 DATA bottom16<>+48(SB)/8, $0xc6fffe00c6fffe00
 DATA bottom16<>+56(SB)/8, $0xc6fffe00c6fffe00
 GLOBL bottom16<>(SB), RODATA|NOPTR, $64
+
+DATA lowWord<>+0(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+8(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+16(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+24(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+32(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+40(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+48(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+56(SB)/8, $0x0000ffff0000ffff
+GLOBL lowWord<>(SB), RODATA|NOPTR, $64
+
+DATA tailMasks<>+0(SB)/4, $0xffffffff
+DATA tailMasks<>+4(SB)/4, $0xffffffff
+DATA tailMasks<>+8(SB)/4, $0xffffffff
+DATA tailMasks<>+12(SB)/4, $0xffffffff
+DATA tailMasks<>+16(SB)/4, $0xffffffff
+DATA tailMasks<>+20(SB)/4, $0xffffffff
+DATA tailMasks<>+24(SB)/4, $0xffffffff
+DATA tailMasks<>+28(SB)/4, $0xffffffff
+DATA tailMasks<>+32(SB)/4, $0x00000000
+DATA tailMasks<>+36(SB)/4, $0x00000000
+DATA tailMasks<>+40(SB)/4, $0x00000000
+DATA tailMasks<>+44(SB)/4, $0x00000000
+DATA tailMasks<>+48(SB)/4, $0x00000000
+DATA tailMasks<>+52(SB)/4, $0x00000000
+DATA tailMasks<>+56(SB)/4, $0x00000000
+DATA tailMasks<>+60(SB)/4, $0x00000000
+GLOBL tailMasks<>(SB), RODATA|NOPTR, $64
+
+// func scaleTileAVX2(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
+// Requires: AVX
+TEXT ·scaleTileAVX2(SB), NOSPLIT, $0-64
+	MOVQ  c+0(FP), AX
+	MOVQ  ldc+8(FP), CX
+	MOVQ  tile+16(FP), DX
+	MOVQ  ldt+24(FP), BX
+	MOVQ  scale+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  cols+48(FP), R8
+	MOVQ  add+56(FP), R9
+	MOVQ  R8, R10
+	ANDQ  $0x07, R10
+	SUBQ  R10, R8
+	SHLQ  $0x02, R8
+	MOVQ  R10, R11
+	LEAQ  tailMasks<>+32(SB), R12
+	SHLQ  $0x02, R11
+	SUBQ  R11, R12
+	TESTQ R9, R9
+	JZ    variant11
+
+rows12:
+	VBROADCASTSS (SI), Y0
+	XORQ         R9, R9
+
+cols13:
+	CMPQ      R9, R8
+	JGE       colsTail14
+	VMOVUPS   (DX)(R9*1), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   (AX)(R9*1), Y2
+	VADDPS    Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)(R9*1)
+	ADDQ      $0x20, R9
+	JMP       cols13
+
+colsTail14:
+	TESTQ      R10, R10
+	JZ         colsDone15
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (DX)(R9*1), Y1, Y1
+	VCVTDQ2PS  Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS (AX)(R9*1), Y0, Y0
+	VADDPS     Y0, Y1, Y1
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+
+colsDone15:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ $0x04, SI
+	DECQ DI
+	JNZ  rows12
+	JMP  variantsEnd10
+
+variant11:
+rows16:
+	VBROADCASTSS (SI), Y0
+	XORQ         R9, R9
+
+cols17:
+	CMPQ      R9, R8
+	JGE       colsTail18
+	VMOVUPS   (DX)(R9*1), Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)(R9*1)
+	ADDQ      $0x20, R9
+	JMP       cols17
+
+colsTail18:
+	TESTQ      R10, R10
+	JZ         colsDone19
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (DX)(R9*1), Y1, Y1
+	VCVTDQ2PS  Y1, Y1
+	VMULPS     Y0, Y1, Y1
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS Y1, Y0, (AX)(R9*1)
+
+colsDone19:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ $0x04, SI
+	DECQ DI
+	JNZ  rows16
+
+variantsEnd10:
+	VZEROUPPER
+	RET
+
+// func scaleTileColsAVX2(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
+// Requires: AVX
+TEXT ·scaleTileColsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  c+0(FP), AX
+	MOVQ  ldc+8(FP), CX
+	MOVQ  tile+16(FP), DX
+	MOVQ  ldt+24(FP), BX
+	MOVQ  scale+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  cols+48(FP), R8
+	MOVQ  add+56(FP), R9
+	MOVQ  R8, R10
+	ANDQ  $0x07, R10
+	SUBQ  R10, R8
+	SHLQ  $0x02, R8
+	MOVQ  R10, R11
+	LEAQ  tailMasks<>+32(SB), R12
+	SHLQ  $0x02, R11
+	SUBQ  R11, R12
+	TESTQ R9, R9
+	JZ    variant21
+
+rows22:
+	XORQ R9, R9
+
+cols23:
+	CMPQ      R9, R8
+	JGE       colsTail24
+	VMOVUPS   (DX)(R9*1), Y0
+	VCVTDQ2PS Y0, Y0
+	VMOVUPS   (SI)(R9*1), Y1
+	VMULPS    Y1, Y0, Y0
+	VMOVUPS   (AX)(R9*1), Y1
+	VADDPS    Y1, Y0, Y0
+	VMOVUPS   Y0, (AX)(R9*1)
+	ADDQ      $0x20, R9
+	JMP       cols23
+
+colsTail24:
+	TESTQ      R10, R10
+	JZ         colsDone25
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS (DX)(R9*1), Y0, Y0
+	VCVTDQ2PS  Y0, Y0
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (SI)(R9*1), Y1, Y1
+	VMULPS     Y1, Y0, Y0
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (AX)(R9*1), Y1, Y1
+	VADDPS     Y1, Y0, Y0
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS Y0, Y1, (AX)(R9*1)
+
+colsDone25:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	DECQ DI
+	JNZ  rows22
+	JMP  variantsEnd20
+
+variant21:
+rows26:
+	XORQ R9, R9
+
+cols27:
+	CMPQ      R9, R8
+	JGE       colsTail28
+	VMOVUPS   (DX)(R9*1), Y0
+	VCVTDQ2PS Y0, Y0
+	VMOVUPS   (SI)(R9*1), Y1
+	VMULPS    Y1, Y0, Y0
+	VMOVUPS   Y0, (AX)(R9*1)
+	ADDQ      $0x20, R9
+	JMP       cols27
+
+colsTail28:
+	TESTQ      R10, R10
+	JZ         colsDone29
+	VMOVUPS    (R12), Y0
+	VMASKMOVPS (DX)(R9*1), Y0, Y0
+	VCVTDQ2PS  Y0, Y0
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS (SI)(R9*1), Y1, Y1
+	VMULPS     Y1, Y0, Y0
+	VMOVUPS    (R12), Y1
+	VMASKMOVPS Y0, Y1, (AX)(R9*1)
+
+colsDone29:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	DECQ DI
+	JNZ  rows26
+
+variantsEnd20:
+	VZEROUPPER
+	RET
+
+// func maxAbsAVX2(x []float32, factor []float32) float32
+// Requires: AVX, SSE
+TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-52
+	MOVQ    x_base+0(FP), AX
+	MOVQ    factor_base+24(FP), CX
+	MOVQ    x_len+8(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $0x07, BX
+	SUBQ    BX, DX
+	SHLQ    $0x02, DX
+	MOVQ    BX, SI
+	LEAQ    tailMasks<>+32(SB), DI
+	SHLQ    $0x02, SI
+	SUBQ    SI, DI
+	VXORPS  X0, X0, X0
+	VMOVUPS magnBits<>+0(SB), Y1
+	TESTQ   CX, CX
+	JZ      none30
+	XORQ    SI, SI
+
+cols32:
+	CMPQ    SI, DX
+	JGE     colsTail33
+	VMOVUPS (AX)(SI*1), Y2
+	VMOVUPS (CX)(SI*1), Y3
+	VMULPS  Y3, Y2, Y2
+	VANDPS  Y1, Y2, Y2
+	VMAXPS  Y2, Y0, Y0
+	ADDQ    $0x20, SI
+	JMP     cols32
+
+colsTail33:
+	TESTQ      BX, BX
+	JZ         colsDone34
+	VMOVUPS    (DI), Y2
+	VMASKMOVPS (AX)(SI*1), Y2, Y2
+	VMOVUPS    (DI), Y3
+	VMASKMOVPS (CX)(SI*1), Y3, Y3
+	VMULPS     Y3, Y2, Y2
+	VANDPS     Y1, Y2, Y2
+	VMAXPS     Y2, Y0, Y0
+
+colsDone34:
+	JMP out31
+
+none30:
+	XORQ CX, CX
+
+cols35:
+	CMPQ    CX, DX
+	JGE     colsTail36
+	VMOVUPS (AX)(CX*1), Y2
+	VANDPS  Y1, Y2, Y2
+	VMAXPS  Y2, Y0, Y0
+	ADDQ    $0x20, CX
+	JMP     cols35
+
+colsTail36:
+	TESTQ      BX, BX
+	JZ         colsDone37
+	VMOVUPS    (DI), Y2
+	VMASKMOVPS (AX)(CX*1), Y2, Y2
+	VANDPS     Y1, Y2, Y2
+	VMAXPS     Y2, Y0, Y0
+
+colsDone37:
+out31:
+	VPERM2F128 $0x01, Y0, Y0, Y1
+	VMAXPS     Y1, Y0, Y0
+	VPERMILPS  $0x4e, Y0, Y1
+	VMAXPS     Y1, Y0, Y0
+	VPERMILPS  $0xb1, Y0, Y1
+	VMAXPS     Y1, Y0, Y0
+	MOVSS      X0, ret+48(FP)
+	VZEROUPPER
+	RET
+
+DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnBits<>(SB), RODATA|NOPTR, $64
+
+// func maxAbsColsAVX2(dst []float32, x []float32, rows int, n int)
+// Requires: AVX
+TEXT ·maxAbsColsAVX2(SB), NOSPLIT, $0-64
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    rows+48(FP), DX
+	MOVQ    n+56(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VMOVUPS magnBits<>+0(SB), Y0
+	XORQ    DI, DI
+
+strip438:
+	CMPQ    BX, $0x20
+	JLT     strip139
+	VMOVUPS (AX)(DI*1), Y1
+	VMOVUPS 32(AX)(DI*1), Y2
+	VMOVUPS 64(AX)(DI*1), Y3
+	VMOVUPS 96(AX)(DI*1), Y4
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+
+down42:
+	VMOVUPS (R8)(DI*1), Y5
+	VANDPS  Y0, Y5, Y5
+	VMAXPS  Y5, Y1, Y1
+	VMOVUPS 32(R8)(DI*1), Y5
+	VANDPS  Y0, Y5, Y5
+	VMAXPS  Y5, Y2, Y2
+	VMOVUPS 64(R8)(DI*1), Y5
+	VANDPS  Y0, Y5, Y5
+	VMAXPS  Y5, Y3, Y3
+	VMOVUPS 96(R8)(DI*1), Y5
+	VANDPS  Y0, Y5, Y5
+	VMAXPS  Y5, Y4, Y4
+	ADDQ    SI, R8
+	DECQ    R9
+	JNZ     down42
+	VMOVUPS Y1, (AX)(DI*1)
+	VMOVUPS Y2, 32(AX)(DI*1)
+	VMOVUPS Y3, 64(AX)(DI*1)
+	VMOVUPS Y4, 96(AX)(DI*1)
+	ADDQ    $+128, DI
+	SUBQ    $0x20, BX
+	JMP     strip438
+
+strip139:
+	CMPQ    BX, $0x08
+	JLT     stripTail40
+	VMOVUPS (AX)(DI*1), Y1
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+
+down43:
+	VMOVUPS (R8)(DI*1), Y2
+	VANDPS  Y0, Y2, Y2
+	VMAXPS  Y2, Y1, Y1
+	ADDQ    SI, R8
+	DECQ    R9
+	JNZ     down43
+	VMOVUPS Y1, (AX)(DI*1)
+	ADDQ    $+32, DI
+	SUBQ    $0x08, BX
+	JMP     strip139
+
+stripTail40:
+	TESTQ      BX, BX
+	JZ         stripDone41
+	LEAQ       tailMasks<>+32(SB), R8
+	SHLQ       $0x02, BX
+	SUBQ       BX, R8
+	VMOVUPS    (R8), Y1
+	VMASKMOVPS (AX)(DI*1), Y1, Y1
+	MOVQ       DX, DX
+
+down44:
+	VMOVUPS    (R8), Y2
+	VMASKMOVPS (CX)(DI*1), Y2, Y2
+	VANDPS     Y0, Y2, Y2
+	VMAXPS     Y2, Y1, Y1
+	ADDQ       SI, CX
+	DECQ       DX
+	JNZ        down44
+	VMOVUPS    (R8), Y0
+	VMASKMOVPS Y1, Y0, (AX)(DI*1)
+
+stripDone41:
+	VZEROUPPER
+	RET
+
+// func quantize16AVX2(dst []int16, x []float32, factor []float32, inv float32)
+// Requires: AVX, AVX2
+TEXT ·quantize16AVX2(SB), NOSPLIT, $0-76
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         factor_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS inv+72(FP), Y0
+	VMOVUPS      top16<>+0(SB), Y1
+	VMOVUPS      bottom16<>+0(SB), Y2
+	ANDQ         $-8, BX
+	TESTQ        DX, DX
+	JZ           none45
+	XORQ         SI, SI
+	SUBQ         $0x08, BX
+	JLT          tail48
+
+loop47:
+	VMOVUPS      (CX)(SI*1), Y3
+	VMOVUPS      (DX)(SI*1), Y4
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y0, Y3, Y3
+	VMINPS       Y1, Y3, Y3
+	VMAXPS       Y2, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKSSDW    X4, X3, X4
+	VMOVDQU      X4, (AX)
+	ADDQ         $0x10, AX
+	ADDQ         $0x20, SI
+	SUBQ         $0x08, BX
+	JGE          loop47
+
+tail48:
+	ADDQ $0x08, BX
+	JZ   done49
+	MOVQ BX, AX
+	LEAQ tailMasks<>+32(SB), CX
+	SHLQ $0x02, AX
+	SUBQ AX, CX
+
+done49:
+	JMP out46
+
+none45:
+	MOVQ BX, DX
+	XORQ BX, BX
+	SUBQ $0x08, DX
+	JLT  tail51
+
+loop50:
+	VMOVUPS      (CX)(BX*1), Y3
+	VMULPS       Y0, Y3, Y3
+	VMINPS       Y1, Y3, Y3
+	VMAXPS       Y2, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKSSDW    X4, X3, X4
+	VMOVDQU      X4, (AX)
+	ADDQ         $0x10, AX
+	ADDQ         $0x20, BX
+	SUBQ         $0x08, DX
+	JGE          loop50
+
+tail51:
+	ADDQ $0x08, DX
+	JZ   done52
+	MOVQ DX, AX
+	LEAQ tailMasks<>+32(SB), CX
+	SHLQ $0x02, AX
+	SUBQ AX, CX
+
+done52:
+out46:
+	VZEROUPPER
+	RET

@@ -19,15 +19,30 @@ func packPairsU8AVX512(dst *int16, stride int, src *uint8, ld int, steps int, of
 //go:noescape
 func packPairsS8AVX512(dst *int16, stride int, src *uint8, ld int, steps int, offset int16)
 
+// packWordsAVX512 writes round(x·inv) of cols columns as 16-bit integers; a step is two rows of x, ld bytes apart, which become cols words, stride bytes after those before; cols and steps are positive.
+//
+//go:noescape
+func packWordsAVX512(dst *int32, stride int, x *float32, ld int, inv *float32, cols int, steps int)
+
 // scaleTileAVX512 writes, or where add is not 0 adds, scale[i]·tile[i,j] to c; ldc and ldt are in bytes, rows and cols are positive, cols at most 64.
 //
 //go:noescape
 func scaleTileAVX512(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
 
+// scaleTileColsAVX512 writes, or where add is not 0 adds, scale[j]·tile[i,j] to c; ldc and ldt are in bytes, rows and cols are positive, cols at most 64.
+//
+//go:noescape
+func scaleTileColsAVX512(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
+
 // maxAbsAVX512 returns the greatest magnitude of x·factor; factor may be nil.
 //
 //go:noescape
 func maxAbsAVX512(x []float32, factor []float32) float32
+
+// maxAbsColsAVX512 raises dst to the greatest magnitudes of the columns of x; rows and n are positive.
+//
+//go:noescape
+func maxAbsColsAVX512(dst []float32, x []float32, rows int, n int)
 
 // quantize16AVX512 writes round(x·factor·inv); factor may be nil.
 //

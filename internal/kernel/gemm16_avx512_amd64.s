@@ -469,263 +469,87 @@ loop17:
 	VZEROUPPER
 	RET
 
-// func scaleTileAVX512(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
+// func packWordsAVX512(dst *int32, stride int, x *float32, ld int, inv *float32, cols int, steps int)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·scaleTileAVX512(SB), NOSPLIT, $0-64
-	MOVQ  c+0(FP), AX
-	MOVQ  ldc+8(FP), CX
-	MOVQ  tile+16(FP), DX
-	MOVQ  ldt+24(FP), BX
-	MOVQ  scale+32(FP), SI
-	MOVQ  rows+40(FP), DI
-	MOVQ  cols+48(FP), R8
-	MOVQ  add+56(FP), R9
-	MOVQ  R8, R10
-	ANDQ  $0x0f, R10
-	SUBQ  R10, R8
-	SHLQ  $0x02, R8
-	MOVQ  $-1, R11
-	BZHIQ R10, R11, R11
-	KMOVW R11, K1
-	TESTQ R9, R9
-	JZ    variant19
+TEXT ·packWordsAVX512(SB), NOSPLIT, $0-56
+	MOVQ    dst+0(FP), AX
+	MOVQ    stride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    ld+24(FP), BX
+	MOVQ    inv+32(FP), SI
+	MOVQ    cols+40(FP), DI
+	VMOVUPS top16<>+0(SB), Z0
+	VMOVUPS bottom16<>+0(SB), Z1
+	VMOVUPS lowWord<>+0(SB), Z2
+	XORQ    R8, R8
+	SUBQ    $0x10, DI
+	JLT     tail19
 
-rows20:
-	VBROADCASTSS (SI), Z0
-	XORQ         R9, R9
+loop18:
+	VMOVUPS (SI)(R8*1), Z3
+	MOVQ    steps+48(FP), R11
+	LEAQ    (DX)(R8*1), R9
+	LEAQ    (AX)(R8*1), R10
+	LEAQ    (R9)(BX*1), R12
 
-cols21:
-	CMPQ      R9, R8
-	JGE       colsTail22
-	VMOVUPS   (DX)(R9*1), Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   (AX)(R9*1), Z2
-	VADDPS    Z2, Z1, Z1
-	VMOVUPS   Z1, (AX)(R9*1)
-	ADDQ      $0x40, R9
-	JMP       cols21
+down21:
+	VMOVUPS   (R9), Z4
+	VMULPS    Z3, Z4, Z4
+	VMINPS    Z0, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VMOVUPS   (R12), Z5
+	VMULPS    Z3, Z5, Z5
+	VMINPS    Z0, Z5, Z5
+	VMAXPS    Z1, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VPSLLD    $0x10, Z5, Z5
+	VPANDD    Z2, Z4, Z4
+	VPORD     Z5, Z4, Z4
+	VMOVUPS   Z4, (R10)
+	LEAQ      (R9)(BX*2), R9
+	LEAQ      (R12)(BX*2), R12
+	ADDQ      CX, R10
+	DECQ      R11
+	JNZ       down21
+	ADDQ      $0x40, R8
+	SUBQ      $0x10, DI
+	JGE       loop18
 
-colsTail22:
-	TESTQ     R10, R10
-	JZ        colsDone23
-	VMOVUPS.Z (DX)(R9*1), K1, Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS.Z (AX)(R9*1), K1, Z0
-	VADDPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(R9*1)
+tail19:
+	ADDQ      $0x10, DI
+	JZ        done20
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (SI)(R8*1), K1, Z3
+	MOVQ      steps+48(FP), SI
+	LEAQ      (DX)(R8*1), DX
+	LEAQ      (AX)(R8*1), AX
+	LEAQ      (DX)(BX*1), DI
 
-colsDone23:
-	ADDQ CX, AX
-	ADDQ BX, DX
-	ADDQ $0x04, SI
-	DECQ DI
-	JNZ  rows20
-	JMP  variantsEnd18
+down22:
+	VMOVUPS.Z (DX), K1, Z4
+	VMULPS    Z3, Z4, Z4
+	VMINPS    Z0, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VMOVUPS.Z (DI), K1, Z5
+	VMULPS    Z3, Z5, Z5
+	VMINPS    Z0, Z5, Z5
+	VMAXPS    Z1, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VPSLLD    $0x10, Z5, Z5
+	VPANDD    Z2, Z4, Z4
+	VPORD     Z5, Z4, Z4
+	VMOVUPS   Z4, K1, (AX)
+	LEAQ      (DX)(BX*2), DX
+	LEAQ      (DI)(BX*2), DI
+	ADDQ      CX, AX
+	DECQ      SI
+	JNZ       down22
 
-variant19:
-rows24:
-	VBROADCASTSS (SI), Z0
-	XORQ         R9, R9
-
-cols25:
-	CMPQ      R9, R8
-	JGE       colsTail26
-	VMOVUPS   (DX)(R9*1), Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, (AX)(R9*1)
-	ADDQ      $0x40, R9
-	JMP       cols25
-
-colsTail26:
-	TESTQ     R10, R10
-	JZ        colsDone27
-	VMOVUPS.Z (DX)(R9*1), K1, Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(R9*1)
-
-colsDone27:
-	ADDQ CX, AX
-	ADDQ BX, DX
-	ADDQ $0x04, SI
-	DECQ DI
-	JNZ  rows24
-
-variantsEnd18:
-	VZEROUPPER
-	RET
-
-// func maxAbsAVX512(x []float32, factor []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
-TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
-	MOVQ    x_base+0(FP), AX
-	MOVQ    factor_base+24(FP), CX
-	MOVQ    x_len+8(FP), DX
-	MOVQ    DX, BX
-	ANDQ    $0x0f, BX
-	SUBQ    BX, DX
-	SHLQ    $0x02, DX
-	MOVQ    $-1, SI
-	BZHIQ   BX, SI, SI
-	KMOVW   SI, K1
-	VXORPS  X0, X0, X0
-	VMOVUPS magnBits<>+0(SB), Z1
-	TESTQ   CX, CX
-	JZ      none28
-	XORQ    SI, SI
-
-cols30:
-	CMPQ    SI, DX
-	JGE     colsTail31
-	VMOVUPS (AX)(SI*1), Z2
-	VMOVUPS (CX)(SI*1), Z3
-	VMULPS  Z3, Z2, Z2
-	VANDPS  Z1, Z2, Z2
-	VMAXPS  Z2, Z0, Z0
-	ADDQ    $0x40, SI
-	JMP     cols30
-
-colsTail31:
-	TESTQ     BX, BX
-	JZ        colsDone32
-	VMOVUPS.Z (AX)(SI*1), K1, Z2
-	VMOVUPS.Z (CX)(SI*1), K1, Z3
-	VMULPS    Z3, Z2, Z2
-	VANDPS    Z1, Z2, Z2
-	VMAXPS    Z2, Z0, Z0
-
-colsDone32:
-	JMP out29
-
-none28:
-	XORQ CX, CX
-
-cols33:
-	CMPQ    CX, DX
-	JGE     colsTail34
-	VMOVUPS (AX)(CX*1), Z2
-	VANDPS  Z1, Z2, Z2
-	VMAXPS  Z2, Z0, Z0
-	ADDQ    $0x40, CX
-	JMP     cols33
-
-colsTail34:
-	TESTQ     BX, BX
-	JZ        colsDone35
-	VMOVUPS.Z (AX)(CX*1), K1, Z2
-	VANDPS    Z1, Z2, Z2
-	VMAXPS    Z2, Z0, Z0
-
-colsDone35:
-out29:
-	VSHUFF32X4 $0x4e, Z0, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VSHUFF32X4 $0xb1, Z0, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VPERMILPS  $0x4e, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VPERMILPS  $0xb1, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	MOVSS      X0, ret+48(FP)
-	VZEROUPPER
-	RET
-
-DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
-GLOBL magnBits<>(SB), RODATA|NOPTR, $64
-
-// func quantize16AVX512(dst []int16, x []float32, factor []float32, inv float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·quantize16AVX512(SB), NOSPLIT, $0-76
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         factor_base+48(FP), DX
-	MOVQ         dst_len+8(FP), BX
-	VBROADCASTSS inv+72(FP), Z0
-	VMOVUPS      top16<>+0(SB), Z1
-	VMOVUPS      bottom16<>+0(SB), Z2
-	TESTQ        DX, DX
-	JZ           none36
-	XORQ         SI, SI
-	SUBQ         $0x10, BX
-	JLT          tail39
-
-loop38:
-	VMOVUPS   (CX)(SI*1), Z3
-	VMOVUPS   (DX)(SI*1), Z4
-	VMULPS    Z4, Z3, Z3
-	VMULPS    Z0, Z3, Z3
-	VMINPS    Z1, Z3, Z3
-	VMAXPS    Z2, Z3, Z3
-	VCVTPS2DQ Z3, Z3
-	VPMOVDW   Z3, (AX)
-	ADDQ      $0x20, AX
-	ADDQ      $0x40, SI
-	SUBQ      $0x10, BX
-	JGE       loop38
-
-tail39:
-	ADDQ      $0x10, BX
-	JZ        done40
-	MOVQ      $-1, DI
-	BZHIQ     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (CX)(SI*1), K1, Z3
-	VMOVUPS.Z (DX)(SI*1), K1, Z4
-	VMULPS    Z4, Z3, Z3
-	VMULPS    Z0, Z3, Z3
-	VMINPS    Z1, Z3, Z3
-	VMAXPS    Z2, Z3, Z3
-	VCVTPS2DQ Z3, Z3
-	VPMOVDW   Z3, K1, (AX)
-	ADDQ      $0x20, AX
-
-done40:
-	JMP out37
-
-none36:
-	MOVQ BX, DX
-	XORQ BX, BX
-	SUBQ $0x10, DX
-	JLT  tail42
-
-loop41:
-	VMOVUPS   (CX)(BX*1), Z3
-	VMULPS    Z0, Z3, Z3
-	VMINPS    Z1, Z3, Z3
-	VMAXPS    Z2, Z3, Z3
-	VCVTPS2DQ Z3, Z3
-	VPMOVDW   Z3, (AX)
-	ADDQ      $0x20, AX
-	ADDQ      $0x40, BX
-	SUBQ      $0x10, DX
-	JGE       loop41
-
-tail42:
-	ADDQ      $0x10, DX
-	JZ        done43
-	MOVQ      $-1, SI
-	BZHIQ     DX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (CX)(BX*1), K1, Z3
-	VMULPS    Z0, Z3, Z3
-	VMINPS    Z1, Z3, Z3
-	VMAXPS    Z2, Z3, Z3
-	VCVTPS2DQ Z3, Z3
-	VPMOVDW   Z3, K1, (AX)
-	ADDQ      $0x20, AX
-
-done43:
-out37:
+done20:
 	VZEROUPPER
 	RET
 
@@ -748,3 +572,449 @@ DATA bottom16<>+40(SB)/8, $0xc6fffe00c6fffe00
 DATA bottom16<>+48(SB)/8, $0xc6fffe00c6fffe00
 DATA bottom16<>+56(SB)/8, $0xc6fffe00c6fffe00
 GLOBL bottom16<>(SB), RODATA|NOPTR, $64
+
+DATA lowWord<>+0(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+8(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+16(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+24(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+32(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+40(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+48(SB)/8, $0x0000ffff0000ffff
+DATA lowWord<>+56(SB)/8, $0x0000ffff0000ffff
+GLOBL lowWord<>(SB), RODATA|NOPTR, $64
+
+// func scaleTileAVX512(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleTileAVX512(SB), NOSPLIT, $0-64
+	MOVQ  c+0(FP), AX
+	MOVQ  ldc+8(FP), CX
+	MOVQ  tile+16(FP), DX
+	MOVQ  ldt+24(FP), BX
+	MOVQ  scale+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  cols+48(FP), R8
+	MOVQ  add+56(FP), R9
+	MOVQ  R8, R10
+	ANDQ  $0x0f, R10
+	SUBQ  R10, R8
+	SHLQ  $0x02, R8
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R11
+	KMOVW R11, K1
+	TESTQ R9, R9
+	JZ    variant24
+
+rows25:
+	VBROADCASTSS (SI), Z0
+	XORQ         R9, R9
+
+cols26:
+	CMPQ      R9, R8
+	JGE       colsTail27
+	VMOVUPS   (DX)(R9*1), Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   (AX)(R9*1), Z2
+	VADDPS    Z2, Z1, Z1
+	VMOVUPS   Z1, (AX)(R9*1)
+	ADDQ      $0x40, R9
+	JMP       cols26
+
+colsTail27:
+	TESTQ     R10, R10
+	JZ        colsDone28
+	VMOVUPS.Z (DX)(R9*1), K1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS.Z (AX)(R9*1), K1, Z0
+	VADDPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(R9*1)
+
+colsDone28:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ $0x04, SI
+	DECQ DI
+	JNZ  rows25
+	JMP  variantsEnd23
+
+variant24:
+rows29:
+	VBROADCASTSS (SI), Z0
+	XORQ         R9, R9
+
+cols30:
+	CMPQ      R9, R8
+	JGE       colsTail31
+	VMOVUPS   (DX)(R9*1), Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)(R9*1)
+	ADDQ      $0x40, R9
+	JMP       cols30
+
+colsTail31:
+	TESTQ     R10, R10
+	JZ        colsDone32
+	VMOVUPS.Z (DX)(R9*1), K1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(R9*1)
+
+colsDone32:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	ADDQ $0x04, SI
+	DECQ DI
+	JNZ  rows29
+
+variantsEnd23:
+	VZEROUPPER
+	RET
+
+// func scaleTileColsAVX512(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows int, cols int, add int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleTileColsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  c+0(FP), AX
+	MOVQ  ldc+8(FP), CX
+	MOVQ  tile+16(FP), DX
+	MOVQ  ldt+24(FP), BX
+	MOVQ  scale+32(FP), SI
+	MOVQ  rows+40(FP), DI
+	MOVQ  cols+48(FP), R8
+	MOVQ  add+56(FP), R9
+	MOVQ  R8, R10
+	ANDQ  $0x0f, R10
+	SUBQ  R10, R8
+	SHLQ  $0x02, R8
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R11
+	KMOVW R11, K1
+	TESTQ R9, R9
+	JZ    variant34
+
+rows35:
+	XORQ R9, R9
+
+cols36:
+	CMPQ      R9, R8
+	JGE       colsTail37
+	VMOVUPS   (DX)(R9*1), Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS   (SI)(R9*1), Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   (AX)(R9*1), Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, (AX)(R9*1)
+	ADDQ      $0x40, R9
+	JMP       cols36
+
+colsTail37:
+	TESTQ     R10, R10
+	JZ        colsDone38
+	VMOVUPS.Z (DX)(R9*1), K1, Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS.Z (SI)(R9*1), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS.Z (AX)(R9*1), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(R9*1)
+
+colsDone38:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	DECQ DI
+	JNZ  rows35
+	JMP  variantsEnd33
+
+variant34:
+rows39:
+	XORQ R9, R9
+
+cols40:
+	CMPQ      R9, R8
+	JGE       colsTail41
+	VMOVUPS   (DX)(R9*1), Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS   (SI)(R9*1), Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, (AX)(R9*1)
+	ADDQ      $0x40, R9
+	JMP       cols40
+
+colsTail41:
+	TESTQ     R10, R10
+	JZ        colsDone42
+	VMOVUPS.Z (DX)(R9*1), K1, Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS.Z (SI)(R9*1), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(R9*1)
+
+colsDone42:
+	ADDQ CX, AX
+	ADDQ BX, DX
+	DECQ DI
+	JNZ  rows39
+
+variantsEnd33:
+	VZEROUPPER
+	RET
+
+// func maxAbsAVX512(x []float32, factor []float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
+	MOVQ    x_base+0(FP), AX
+	MOVQ    factor_base+24(FP), CX
+	MOVQ    x_len+8(FP), DX
+	MOVQ    DX, BX
+	ANDQ    $0x0f, BX
+	SUBQ    BX, DX
+	SHLQ    $0x02, DX
+	MOVQ    $-1, SI
+	BZHIQ   BX, SI, SI
+	KMOVW   SI, K1
+	VXORPS  X0, X0, X0
+	VMOVUPS magnBits<>+0(SB), Z1
+	TESTQ   CX, CX
+	JZ      none43
+	XORQ    SI, SI
+
+cols45:
+	CMPQ    SI, DX
+	JGE     colsTail46
+	VMOVUPS (AX)(SI*1), Z2
+	VMOVUPS (CX)(SI*1), Z3
+	VMULPS  Z3, Z2, Z2
+	VANDPS  Z1, Z2, Z2
+	VMAXPS  Z2, Z0, Z0
+	ADDQ    $0x40, SI
+	JMP     cols45
+
+colsTail46:
+	TESTQ     BX, BX
+	JZ        colsDone47
+	VMOVUPS.Z (AX)(SI*1), K1, Z2
+	VMOVUPS.Z (CX)(SI*1), K1, Z3
+	VMULPS    Z3, Z2, Z2
+	VANDPS    Z1, Z2, Z2
+	VMAXPS    Z2, Z0, Z0
+
+colsDone47:
+	JMP out44
+
+none43:
+	XORQ CX, CX
+
+cols48:
+	CMPQ    CX, DX
+	JGE     colsTail49
+	VMOVUPS (AX)(CX*1), Z2
+	VANDPS  Z1, Z2, Z2
+	VMAXPS  Z2, Z0, Z0
+	ADDQ    $0x40, CX
+	JMP     cols48
+
+colsTail49:
+	TESTQ     BX, BX
+	JZ        colsDone50
+	VMOVUPS.Z (AX)(CX*1), K1, Z2
+	VANDPS    Z1, Z2, Z2
+	VMAXPS    Z2, Z0, Z0
+
+colsDone50:
+out44:
+	VSHUFF32X4 $0x4e, Z0, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VSHUFF32X4 $0xb1, Z0, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VPERMILPS  $0x4e, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	VPERMILPS  $0xb1, Z0, Z1
+	VMAXPS     Z1, Z0, Z0
+	MOVSS      X0, ret+48(FP)
+	VZEROUPPER
+	RET
+
+DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnBits<>(SB), RODATA|NOPTR, $64
+
+// func maxAbsColsAVX512(dst []float32, x []float32, rows int, n int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·maxAbsColsAVX512(SB), NOSPLIT, $0-64
+	MOVQ    dst_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    rows+48(FP), DX
+	MOVQ    n+56(FP), BX
+	MOVQ    BX, SI
+	SHLQ    $0x02, SI
+	VMOVUPS magnBits<>+0(SB), Z0
+	XORQ    DI, DI
+
+strip451:
+	CMPQ    BX, $0x40
+	JLT     strip152
+	VMOVUPS (AX)(DI*1), Z1
+	VMOVUPS 64(AX)(DI*1), Z2
+	VMOVUPS 128(AX)(DI*1), Z3
+	VMOVUPS 192(AX)(DI*1), Z4
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+
+down55:
+	VMOVUPS (R8)(DI*1), Z5
+	VANDPS  Z0, Z5, Z5
+	VMAXPS  Z5, Z1, Z1
+	VMOVUPS 64(R8)(DI*1), Z5
+	VANDPS  Z0, Z5, Z5
+	VMAXPS  Z5, Z2, Z2
+	VMOVUPS 128(R8)(DI*1), Z5
+	VANDPS  Z0, Z5, Z5
+	VMAXPS  Z5, Z3, Z3
+	VMOVUPS 192(R8)(DI*1), Z5
+	VANDPS  Z0, Z5, Z5
+	VMAXPS  Z5, Z4, Z4
+	ADDQ    SI, R8
+	DECQ    R9
+	JNZ     down55
+	VMOVUPS Z1, (AX)(DI*1)
+	VMOVUPS Z2, 64(AX)(DI*1)
+	VMOVUPS Z3, 128(AX)(DI*1)
+	VMOVUPS Z4, 192(AX)(DI*1)
+	ADDQ    $+256, DI
+	SUBQ    $0x40, BX
+	JMP     strip451
+
+strip152:
+	CMPQ    BX, $0x10
+	JLT     stripTail53
+	VMOVUPS (AX)(DI*1), Z1
+	MOVQ    CX, R8
+	MOVQ    DX, R9
+
+down56:
+	VMOVUPS (R8)(DI*1), Z2
+	VANDPS  Z0, Z2, Z2
+	VMAXPS  Z2, Z1, Z1
+	ADDQ    SI, R8
+	DECQ    R9
+	JNZ     down56
+	VMOVUPS Z1, (AX)(DI*1)
+	ADDQ    $+64, DI
+	SUBQ    $0x10, BX
+	JMP     strip152
+
+stripTail53:
+	TESTQ     BX, BX
+	JZ        stripDone54
+	MOVQ      $-1, R8
+	BZHIQ     BX, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (AX)(DI*1), K1, Z1
+	MOVQ      DX, DX
+
+down57:
+	VMOVUPS.Z (CX)(DI*1), K1, Z2
+	VANDPS    Z0, Z2, Z2
+	VMAXPS    Z2, Z1, Z1
+	ADDQ      SI, CX
+	DECQ      DX
+	JNZ       down57
+	VMOVUPS   Z1, K1, (AX)(DI*1)
+
+stripDone54:
+	VZEROUPPER
+	RET
+
+// func quantize16AVX512(dst []int16, x []float32, factor []float32, inv float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·quantize16AVX512(SB), NOSPLIT, $0-76
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         factor_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS inv+72(FP), Z0
+	VMOVUPS      top16<>+0(SB), Z1
+	VMOVUPS      bottom16<>+0(SB), Z2
+	TESTQ        DX, DX
+	JZ           none58
+	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JLT          tail61
+
+loop60:
+	VMOVUPS   (CX)(SI*1), Z3
+	VMOVUPS   (DX)(SI*1), Z4
+	VMULPS    Z4, Z3, Z3
+	VMULPS    Z0, Z3, Z3
+	VMINPS    Z1, Z3, Z3
+	VMAXPS    Z2, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMOVDW   Z3, (AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x40, SI
+	SUBQ      $0x10, BX
+	JGE       loop60
+
+tail61:
+	ADDQ      $0x10, BX
+	JZ        done62
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(SI*1), K1, Z3
+	VMOVUPS.Z (DX)(SI*1), K1, Z4
+	VMULPS    Z4, Z3, Z3
+	VMULPS    Z0, Z3, Z3
+	VMINPS    Z1, Z3, Z3
+	VMAXPS    Z2, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMOVDW   Z3, K1, (AX)
+	ADDQ      $0x20, AX
+
+done62:
+	JMP out59
+
+none58:
+	MOVQ BX, DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JLT  tail64
+
+loop63:
+	VMOVUPS   (CX)(BX*1), Z3
+	VMULPS    Z0, Z3, Z3
+	VMINPS    Z1, Z3, Z3
+	VMAXPS    Z2, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMOVDW   Z3, (AX)
+	ADDQ      $0x20, AX
+	ADDQ      $0x40, BX
+	SUBQ      $0x10, DX
+	JGE       loop63
+
+tail64:
+	ADDQ      $0x10, DX
+	JZ        done65
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z3
+	VMULPS    Z0, Z3, Z3
+	VMINPS    Z1, Z3, Z3
+	VMAXPS    Z2, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPMOVDW   Z3, K1, (AX)
+	ADDQ      $0x20, AX
+
+done65:
+out59:
+	VZEROUPPER
+	RET

@@ -24,17 +24,20 @@ func BenchmarkGemm16(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", s.name, name, m, n, k), func(b *testing.B) { gops(b, 2*m*n*k, f) })
 		}
 		inputs := gemm16Args{false, m, k, n, q, n, codes, true, 0, k, scale, false, dx, k, 2048}
-		weights := gemm16Args{false, n, k, m, q, m, codes, false, 3, k, scale, false, dw, k, 2048}
+		inv, factor := make([]float32, n), make([]float32, n)
+		weights := gemm16ColsArgs{m, n, k, codes, k, 3, dy, n, inv, factor, false, dw, n, 2048}
 		run("dX", func() { s.gemm16(&w, &inputs) })
-		run("dW", func() { s.gemm16(&w, &weights) })
+		run("dW", func() { s.gemm16Cols(&w, &weights) })
 		if s == active {
 			run("dX with quantisation", func() {
 				QuantizeRows16(q, n, scale, dy, n, y, m, n)
 				s.gemm16(&w, &inputs)
 			})
-			run("dW with quantisation", func() {
-				QuantizeCols16(&w, q, m, scale, dy, n, m, n)
-				s.gemm16(&w, &weights)
+			run("dW with scales", func() {
+				clear(inv)
+				MaxAbsCols(inv, dy, m, n)
+				Scales16(inv, factor, inv, 1)
+				s.gemm16Cols(&w, &weights)
 			})
 		}
 		run("dX float32", func() { s.gemm(&w, &gemmArgs{false, false, m, k, n, 1, 0, dy, y, dx, n, k, k}) })

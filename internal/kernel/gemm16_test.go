@@ -103,6 +103,97 @@ func TestGemm16(t *testing.T) {
 	}
 }
 
+func checkGemm16Cols(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limit int, add, extreme bool) {
+	t.Helper()
+	lda, ldx, ldc := k+r.IntN(3), n+r.IntN(3), n+r.IntN(3)
+	offset := r.IntN(4)
+	a, x := make([]uint8, (m-1)*lda+k), randoms(r, (m-1)*ldx+n, 1)
+	for i := range a {
+		a[i] = uint8(r.IntN(limit + 1))
+		if extreme {
+			a[i] = uint8(limit + offset)
+		}
+	}
+	inv, scale := make([]float32, n), make([]float32, n)
+	for i := range m {
+		for j := range n {
+			if extreme {
+				x[i*ldx+j] = -3
+			}
+			inv[j] = max(inv[j], x[i*ldx+j], -x[i*ldx+j])
+		}
+	}
+	Scales16(inv, scale, inv, 0.37)
+	c0 := randoms(r, k*n, 1)
+	g := &gemm16ColsArgs{m, n, k, a, lda, int32(offset), x, ldx, inv, scale, add, nil, ldc, block16(limit)}
+	want := make([]float32, k*n)
+	for p := range k {
+		for j := range n {
+			y, have := float32(0), add
+			if add {
+				y = c0[p*n+j]
+			}
+			for i0 := 0; i0 < m; i0 += g.maxBlock {
+				var sum int64
+				for i := i0; i < min(m, i0+g.maxBlock); i++ {
+					sum += int64(word16(x[i*ldx+j]*inv[j])) * (int64(a[i*lda+p]) - int64(offset))
+				}
+				if sum != int64(int32(sum)) {
+					t.Fatal("the test overflows")
+				}
+				v := float32(scale[j] * float32(int32(sum)))
+				if have {
+					v = y + v
+				}
+				y, have = v, true
+			}
+			want[p*n+j] = y
+		}
+	}
+	what := fmt.Sprintf("%s columns %dx%dx%d add %v", s.name, m, n, k, add)
+	guarded(t, what, guard, k, n, ldc, want, func(d []float32) {
+		if add {
+			for i := range k {
+				copy(d[i*ldc:][:n], c0[i*n:])
+			}
+		}
+		g.c = d
+		s.gemm16Cols(w, g)
+	})
+}
+
+func TestGemm16Cols(t *testing.T) {
+	for _, s := range sets() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(8, 5))
+			var w Workspace
+			flip := func() bool { return r.IntN(2) == 0 }
+			for m := 1; m <= 17; m++ {
+				for n := 1; n <= 17; n++ {
+					for k := 1; k <= 17; k += 1 + r.IntN(2) {
+						checkGemm16Cols(t, s, &w, r, m, n, k, 15, flip(), false)
+					}
+				}
+			}
+			for range 100 {
+				checkGemm16Cols(t, s, &w, r, 1+r.IntN(100), 1+r.IntN(150), 1+r.IntN(90), 8+r.IntN(100), flip(), false)
+			}
+			checkGemm16Cols(t, s, &w, r, 4500, 5, 3, 15, false, true)
+			checkGemm16Cols(t, s, &w, r, 2101, 70, 19, 15, true, false)
+			checkGemm16Cols(t, s, &w, r, 700, 3, 20, 250, true, true)
+		})
+	}
+}
+
+func TestMaxAbsCols(t *testing.T) {
+	for _, s := range sets() {
+		for _, n := range lengths[1:] {
+			same(t, s, fmt.Sprint("maxAbsCols ", n), 0, func(s *set, a *arena) { s.maxAbsCols(a.slice(n, 1), a.slice(3*n, 1), 3, n) })
+		}
+	}
+}
+
 func TestQuantize16(t *testing.T) {
 	for _, s := range sets() {
 		r := rand.New(rand.NewPCG(9, 4))
@@ -161,8 +252,10 @@ func TestGemm16Gradients(t *testing.T) {
 	dx, dw := make([]float32, m*k), make([]float32, n*k)
 	QuantizeRows16(q, n, scale, dy, n, ws, m, n)
 	Gemm16(&w, false, m, k, n, q, n, wq, k, 0, 8, scale, false, dx, k)
-	QuantizeCols16(&w, q, m, scale, dy, n, m, n)
-	Gemm16(&w, false, n, k, m, q, m, xq, k, 3, 12, scale, false, dw, k)
+	most := make([]float32, n)
+	MaxAbsCols(most, dy, m, n)
+	Scales16(most, scale, most, 1)
+	Gemm16Cols(&w, m, n, k, xq, k, 3, 12, dy, n, most, scale, false, dw, n)
 	var worst float64
 	for i := range m {
 		for p := range k {
@@ -181,7 +274,7 @@ func TestGemm16Gradients(t *testing.T) {
 				v := float64(dy[i*n+j]) * float64(int(xq[i*k+p])-3)
 				want, size = want+v, size+math.Abs(v)
 			}
-			worst = max(worst, math.Abs(float64(dw[j*k+p])-want)/size)
+			worst = max(worst, math.Abs(float64(dw[p*n+j])-want)/size)
 		}
 	}
 	if worst > 1e-4 {

@@ -44,7 +44,9 @@ type set struct {
 	igemm func(w *Workspace, g *igemmArgs)
 
 	gemm16     func(w *Workspace, g *gemm16Args)
+	gemm16Cols func(w *Workspace, g *gemm16ColsArgs)
 	maxAbs     func(x, factor []float32) float32
+	maxAbsCols func(dst, x []float32, rows, n int)
 	quantize16 func(dst []int16, x, factor []float32, inv float32)
 
 	// form is the layout and product of low-bit operands of these widths; fixed, where
@@ -71,7 +73,7 @@ var portable = set{
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
 	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
-	gemm16: gemm16Go, maxAbs: maxAbsGo, quantize16: quantize16Go,
+	gemm16: gemm16Go, gemm16Cols: gemm16ColsGo, maxAbs: maxAbsGo, maxAbsCols: maxAbsColsGo, quantize16: quantize16Go,
 	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
 	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }

@@ -18,8 +18,11 @@ func gemm16Part(m machine) {
 	}
 	packPairs(m, "packPairsU8", func(s, d Op) { VPMOVZXBW(s, d) })
 	packPairs(m, "packPairsS8", func(s, d Op) { VPMOVSXBW(s, d) })
+	packWords(m)
 	scaleTile(m)
+	scaleTileCols(m)
 	maxAbs(m)
+	maxAbsCols(m)
 	quantize16(m)
 }
 
@@ -118,6 +121,112 @@ func scaleTile(m machine) {
 		DECQ(count)
 		JNZ(LabelRef(next))
 	})
+}
+
+// scaleTileCols writes the float32 products of a tile and its columns' scales.
+func scaleTileCols(m machine) {
+	doc := "."
+	if !m.wide() {
+		doc = ", a multiple of 8."
+	}
+	m.fn("scaleTileCols", "(c *float32, ldc int, tile *int32, ldt int, scale *float32, rows, cols, add int)",
+		"writes, or where add is not 0 adds, scale[j]·tile[i,j] to c; ldc and ldt are in bytes, rows and cols are positive, cols at most 64"+doc)
+	c, ldc, t, ldt, scale := integer("c"), integer("ldc"), integer("tile"), integer("ldt"), integer("scale")
+	count, n, add := integer("rows"), integer("cols"), integer("add")
+	r := m.row(n)
+	variants([]reg.GPVirtual{add}, func(set []bool) {
+		next := label("rows")
+		Label(next)
+		r.each(func(l lane) {
+			v := l.load(t)
+			VCVTDQ2PS(v, v)
+			VMULPS(l.load(scale), v, v)
+			if set[0] {
+				VADDPS(l.load(c), v, v)
+			}
+			l.store(v, c)
+		})
+		ADDQ(ldc, c)
+		ADDQ(ldt, t)
+		DECQ(count)
+		JNZ(LabelRef(next))
+	})
+}
+
+// packWords rounds columns of floats to 16 bits and lays two inputs of a column
+// together, as packPairs does with codes.
+func packWords(m machine) {
+	m.fn("packWords", "(dst *int32, stride int, x *float32, ld int, inv *float32, cols, steps int)",
+		"writes round(x·inv) of cols columns as 16-bit integers; a step is two rows of x, ld bytes apart, which become cols words, stride bytes after those before; cols and steps are positive.")
+	dst, stride, x, ld, inv, n := integer("dst"), integer("stride"), integer("x"), integer("ld"), integer("inv"), integer("cols")
+	top, bottom, low := m.get(f32("top16", 32767)), m.get(f32("bottom16", -32767)), m.get(c32("lowWord", 0xffff))
+	m.each(n, func(l lane) {
+		k := l.load(inv)
+		s, d, count := GP64(), GP64(), integer("steps")
+		LEAQ(Mem{Base: x, Index: l.idx, Scale: 1}, s)
+		LEAQ(Mem{Base: dst, Index: l.idx, Scale: 1}, d)
+		second := GP64()
+		LEAQ(Mem{Base: s, Index: ld, Scale: 1}, second)
+		down := l
+		down.idx = nil
+		loop := label("down")
+		Label(loop)
+		var pair [2]reg.VecVirtual
+		for i, from := range []reg.GPVirtual{s, second} {
+			v := down.load(from)
+			VMULPS(k, v, v)
+			VMINPS(top, v, v)
+			VMAXPS(bottom, v, v)
+			VCVTPS2DQ(v, v)
+			pair[i] = v
+		}
+		VPSLLD(Imm(16), pair[1], pair[1])
+		if m.wide() {
+			VPANDD(low, pair[0], pair[0])
+			VPORD(pair[1], pair[0], pair[0])
+		} else {
+			VPAND(low, pair[0], pair[0])
+			VPOR(pair[1], pair[0], pair[0])
+		}
+		down.store(pair[0], d)
+		LEAQ(Mem{Base: s, Index: ld, Scale: 2}, s)
+		LEAQ(Mem{Base: second, Index: ld, Scale: 2}, second)
+		ADDQ(stride, d)
+		DECQ(count)
+		JNZ(LabelRef(loop))
+	})
+	end()
+}
+
+// maxAbsCols raises dst to the greatest magnitudes of columns.
+func maxAbsCols(m machine) {
+	m.fn("maxAbsCols", "(dst, x []float32, rows, n int)", "raises dst to the greatest magnitudes of the columns of x; rows and n are positive.")
+	dst, x, count, n := base("dst"), base("x"), integer("rows"), integer("n")
+	s := stride(n)
+	sign := m.get(magnBits())
+	m.columns(n, func(ls []lane) {
+		var most []reg.VecVirtual
+		for _, l := range ls {
+			most = append(most, l.load(dst))
+		}
+		v, c := GP64(), GP64()
+		MOVQ(x, v)
+		MOVQ(count, c)
+		loop := label("down")
+		Label(loop)
+		for j, l := range ls {
+			a := l.load(v)
+			VANDPS(sign, a, a)
+			VMAXPS(a, most[j], most[j])
+		}
+		ADDQ(s, v)
+		DECQ(c)
+		JNZ(LabelRef(loop))
+		for j, l := range ls {
+			l.store(most[j], dst)
+		}
+	})
+	end()
 }
 
 // maxAbs returns the greatest magnitude of x, or of x times factor.
