@@ -27,11 +27,10 @@ type attend struct {
 	bias    *rowOp
 	mask    *rowOp
 
-	zq     int32     // zero point of q
-	factor []float32 // scale of the scores, by matrix
-	probs  kernel.Grid
-	alpha  []float32 // scale of the probabilities, by matrix
-	scale  []float32 // scale of the context, by matrix
+	zq     int32         // zero point of q
+	factor []float32     // scale of the scores, by matrix
+	probs  []kernel.Grid // by matrix
+	scale  []float32     // scale of the context, by matrix
 
 	y int // float32 result, matrix after matrix
 
@@ -161,9 +160,7 @@ func (s *attend) item(st *State, h *hand, i int) {
 		h.w.Tile(n, q[(m*s.rows+r)*ld:], ld, h.tile[j*kernel.PanelWidth:], ldt)
 	}
 	probs, ldp := h.u8, s.ldp()
-	grid, l := &h.grid, &h.logits
-	*grid = s.probs
-	grid.Alpha = s.alpha[m]
+	grid, l := &s.probs[m], &h.logits
 	if s.simple {
 		*l = s.logit
 		l.Factor, l.Offset = s.factor[m], p.sums[m]

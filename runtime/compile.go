@@ -25,6 +25,7 @@ type compiler struct {
 	quants   map[*ir.Node]*fakeQuant // quantisers that have been planned
 	coded    map[codedKey]int        // codes that a quantise step makes
 	gelus    map[grid]*kernel.GeluTable
+	grids    map[grid]kernel.Grid
 	convs    map[*ir.Node]*codedConv // convolutions that run on codes
 
 	convWeights map[*ir.Node]bool // quantisers of their weights: not folded
@@ -40,7 +41,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	c := &compiler{
 		cfg: cfg, ids: map[*ir.Value]int{}, params: map[*ir.Value]int{}, taps: map[*ir.Value]bool{},
 		live: map[*ir.Node]bool{}, left: map[*ir.Value]*ir.Node{}, absorbed: map[*ir.Node]bool{}, turned: map[*ir.Value]*ir.Value{}, quants: map[*ir.Node]*fakeQuant{},
-		coded: map[codedKey]int{}, gelus: map[grid]*kernel.GeluTable{},
+		coded: map[codedKey]int{}, gelus: map[grid]*kernel.GeluTable{}, grids: map[grid]kernel.Grid{},
 		p: &Program{byIR: map[*ir.Value]int{}, inputN: map[*ir.Value]int{}, train: cfg.Train},
 	}
 	if c.cfg.weights == nil {

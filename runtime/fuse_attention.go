@@ -58,12 +58,11 @@ func (f *fuser) attention(s step) bool {
 	}
 	a := &attend{
 		mats: mats, rows: ctx.m, keys: ctx.k, depth: scores.k, width: ctx.n, ops: ops, y: ctx.y, codes: -1,
-		zq: scores.za, probs: kernel.Grid{Qp: ctx.qa}, kbits: scores.bbits, qbits: scores.abits, vbits: ctx.bbits, pbits: ctx.abits,
+		zq: scores.za, probs: ctx.gridA, kbits: scores.bbits, qbits: scores.abits, vbits: ctx.bbits, pbits: ctx.abits,
 	}
 	for i := range mats {
 		a.factor = append(a.factor, scores.products[i].as*scores.products[i].bs)
 		a.scale = append(a.scale, ctx.products[i].as*ctx.products[i].bs)
-		a.alpha = append(a.alpha, ctx.products[i].as)
 	}
 	a.plain(f)
 	q := f.operand(scores.a, scores, mats, a.rows, a.depth, scores.gridA)
@@ -229,7 +228,7 @@ func (f *fuser) contextCodes(s step) bool {
 	if to == nil {
 		return false
 	}
-	a.to, a.perRow, a.codes, a.grid = to, q.k/a.width, q.y, q.grid.kernel()
+	a.to, a.perRow, a.codes, a.grid = to, q.k/a.width, q.y, f.c.kernelGrid(q.grid)
 	a.out = []int{q.y}
 	f.remove(a)
 	f.replace(q, a)

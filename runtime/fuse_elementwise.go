@@ -70,7 +70,7 @@ func (f *fuser) elementwise(s step) bool {
 	buffers := l.elements(f, o, q)
 	f.c.p.hand.ask(0, buffers*kernel.TileRows*kernel.PanelWidth, 0)
 	l.codes, l.y, l.out = q.y, -1, []int{q.y}
-	l.grid = q.grid.kernel()
+	l.grid = f.c.kernelGrid(q.grid)
 	for _, s := range o.chain {
 		l.op += "+" + s.plan().op
 		f.remove(s)

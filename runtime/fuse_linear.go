@@ -31,7 +31,7 @@ func (f *fuser) gelu(s step) bool {
 func (c *compiler) geluTable(g grid) *kernel.GeluTable {
 	t := c.gelus[g]
 	if t == nil {
-		t = kernel.NewGeluTable(g.kernel())
+		t = kernel.NewGeluTable(c.kernelGrid(g))
 		c.gelus[g] = t
 	}
 	return t

@@ -42,7 +42,7 @@ func (f *fuser) norm(s step) bool {
 		return false
 	}
 	d := &normCodes{
-		x: l.x, gamma: l.gamma, beta: l.beta, y: q.y, n: l.n, eps: l.eps, grid: q.grid.kernel(), from: from, perRow: q.k / l.n, piece: l.n,
+		x: l.x, gamma: l.gamma, beta: l.beta, y: q.y, n: l.n, eps: l.eps, grid: f.c.kernelGrid(q.grid), from: from, perRow: q.k / l.n, piece: l.n,
 	}
 	if g := f.trace(l.x); len(g.chain) > 0 {
 		if p := f.unit(g, l.x, l.n); p >= 8 {

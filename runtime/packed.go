@@ -184,8 +184,8 @@ func buildQMatMul(c *compiler, n *ir.Node, abits, bbits int) (bool, error) {
 			p.b += at * l.strides[2][d] * s.k * s.n
 		}
 		s.products = append(s.products, p)
-		s.gridA = append(s.gridA, grid{p.as, float32(s.za), s.qa}.kernel())
-		s.gridB = append(s.gridB, grid{p.bs, float32(bz.Int(0)), float32(int(1)<<bbits - 1)}.kernel())
+		s.gridA = append(s.gridA, c.kernelGrid(grid{p.as, float32(s.za), s.qa}))
+		s.gridB = append(s.gridB, c.kernelGrid(grid{p.bs, float32(bz.Int(0)), float32(int(1)<<bbits - 1)}))
 	}
 	s.a, s.b, s.y = c.value(va), c.value(vb), c.value(n.Out())
 	s.in, s.out = []int{s.a, s.b}, []int{s.y}

@@ -14,7 +14,6 @@ type hand struct {
 
 	// Arguments of kernels, kept here so that none is allocated for a call.
 	affine kernel.Affine
-	grid   kernel.Grid
 	logits kernel.Logits
 }
 
@@ -41,9 +40,14 @@ type codedKey struct {
 // clip(round(x/alpha)+zp, 0, qp).
 type grid struct{ alpha, zp, qp float32 }
 
-// kernel is the grid as the kernels take it.
-func (g grid) kernel() kernel.Grid {
-	return kernel.Grid{Alpha: g.alpha, Zp: g.zp, Qp: g.qp}
+// kernelGrid is the grid as the kernels take it.
+func (c *compiler) kernelGrid(g grid) kernel.Grid {
+	k, ok := c.grids[g]
+	if !ok {
+		k = kernel.Grid{Alpha: g.alpha, Zp: g.zp, Qp: g.qp}.WithInverse()
+		c.grids[g] = k
+	}
+	return k
 }
 
 // codeRows makes a value of rows × k codes. Rows begin at multiples of four bytes,

@@ -15,10 +15,12 @@ type Affine struct {
 
 // Grid is the quantiser of QuantizeU8: code = clip(round(v/Alpha)+Zp, Qn, Qp) + Offset,
 // by true float32 division and rounding half to even. Alphas, where not nil, gives
-// one Alpha for each column instead.
+// one Alpha for each column instead. See WithInverse for grids that are used often.
 type Grid struct {
 	Alpha, Zp, Qn, Qp, Offset float32
 	Alphas                    []float32
+
+	inv float32 // where not 0: multiplying by it gives the same codes
 }
 
 // tileArgs is one epilogue: m rows × cols <= PanelWidth columns of sums.

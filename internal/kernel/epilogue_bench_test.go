@@ -14,7 +14,8 @@ func BenchmarkEpilogue(b *testing.B) {
 	t, _ := tileOf(tile, n, m, n, f, 0)
 	d, res, u := make([]float32, m*n), make([]float32, m*n), make([]uint8, m*n)
 	cols := grids(r, n)[5]
-	g := &Grid{Alpha: 0.2, Zp: 1, Qp: 15}
+	g := multiplied(Grid{Alpha: 0.2, Zp: 1, Qp: 15})
+	inverse := *multiplied(Grid{Alpha: 0.01, Qp: 15})
 	var w Workspace
 	x, gamma, beta, codes := randoms(r, 197*384, 1), randoms(r, 384, 1), randoms(r, 384, 1), make([]uint8, 197*384)
 	logits := make([]int32, 197*197)
@@ -35,6 +36,9 @@ func BenchmarkEpilogue(b *testing.B) {
 		run("layerNormQuantize", len(x), func() { s.layerNormQuantize(s, &w, codes, 384, nil, nil, x, 384, gamma, beta, 197, 384, 1e-6, *g) })
 		run("softmaxQuantize", len(logits), func() {
 			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, Logits{Factor: 0.01}, Grid{Alpha: 0.01, Qp: 15})
+		})
+		run("softmaxQuantizeInverse", len(logits), func() {
+			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, Logits{Factor: 0.01}, inverse)
 		})
 		run("geluTable", 1, func() { newGeluTable(s, *g) })
 	}

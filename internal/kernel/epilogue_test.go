@@ -45,7 +45,19 @@ func grids(r *rand.Rand, cols int) []*Grid {
 		{Alpha: 0.25, Zp: 0.5, Qn: -8, Qp: 7, Offset: 8},
 		{Alpha: 0.25, Zp: 1, Qn: -4, Qp: 3},
 		{Zp: 5, Qn: 0, Qp: 15, Alphas: a},
+		multiplied(Grid{Alpha: 0.3, Zp: 5, Qp: 15}),
+		multiplied(Grid{Alpha: 0.013, Zp: 128, Qp: 255}),
+		multiplied(Grid{Alpha: 0.25, Zp: 1, Qn: -4, Qp: 3}),
+		multiplied(Grid{Alpha: 0.21, Qp: 15}),
 	}
+}
+
+// multiplied is g, which has an inverse.
+func multiplied(g Grid) *Grid {
+	if g = g.WithInverse(); g.inv == 0 {
+		panic("no inverse")
+	}
+	return &g
 }
 
 // codesOf quantises rows of x (cols elements, packed) with the set's own quantiser.
@@ -196,8 +208,13 @@ func TestSoftmaxQuantize(t *testing.T) {
 				l.values(y[i*n:][:n], x[i*ldx:], i)
 			}
 			s.softmaxRows(y, y, rows, n)
-			for i, g := range grids(r, n)[:5] {
-				g.Alpha /= float32(n)
+			for i, g := range grids(r, n) {
+				if g.Alphas != nil {
+					continue
+				}
+				if g.Alpha /= float32(n); g.inv != 0 {
+					*g = g.WithInverse()
+				}
 				guarded(t, fmt.Sprint(s.name, " ", i), 0x77, rows, n, n+3, codesOf(s, y, n, g, 0), func(d []uint8) {
 					s.softmaxQuantize(s, &w, d, n+3, x, ldx, rows, n, *l, *g)
 				})

@@ -28,10 +28,17 @@ type rowArgs struct {
 	times, plus       *float32 // by row
 	colTimes, colPlus *float32
 	mean, rstd        *float32
+	inv, _, lo, _     float32
+	hi, _             float32
+	zero              int // Zp + Offset, where inv is not 0
 }
 
 func (p *rowArgs) grid(g *Grid) {
 	p.alpha, p.zp, p.qn, p.qp, p.add = g.Alpha, g.Zp, g.Qn, g.Qp, g.Offset
+	if p.inv = g.inv; p.inv != 0 {
+		p.lo, p.hi = g.bounds()
+		p.zero = int(g.Zp + g.Offset)
+	}
 }
 
 func layerNormArgs(dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g *Grid) (p rowArgs) {
@@ -88,6 +95,8 @@ func softmaxArgs(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n, i 
 func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
 	for i := 0; i < rows; i += noRowBlock {
 		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, &l, &g)
+		// softmaxBlock rows of whole vectors behind two vectors
+		p.scratch = &w.row(32 + 8*(n+16))[0]
 		softmaxCodesAVX512((*byte)(unsafe.Pointer(&p)))
 	}
 }

@@ -9,7 +9,7 @@ package kernel
 //go:noescape
 func layerNormCodesAVX512(p *byte)
 
-// softmaxCodesAVX512 writes the codes of the softmax of rows of sums; p points to a rowArgs.
+// softmaxCodesAVX512 writes the codes of the softmax of rows of sums; p points to a rowArgs, whose scratch holds 32 floats and 8 rows of whole vectors.
 //
 //go:noescape
 func softmaxCodesAVX512(p *byte)

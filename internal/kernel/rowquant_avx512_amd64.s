@@ -59,7 +59,7 @@ cols6:
 	JMP     cols6
 
 colsTail7:
-	TESTQ     R9, R9
+	KORTESTW  K1, K1
 	JZ        colsDone8
 	LEAQ      (R10)(DI*1), R11
 	VMOVUPS.Z (CX)(R10*1), K1, Z9
@@ -104,7 +104,7 @@ cols9:
 	JMP         cols9
 
 colsTail10:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone11
 	LEAQ        (R10)(DI*1), R11
 	VMOVUPS.Z   (CX)(R10*1), K1, Z9
@@ -215,7 +215,7 @@ cols14:
 	JMP         cols14
 
 colsTail15:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone16
 	LEAQ        (R11)(DI*1), DI
 	VMOVUPS.Z   (CX)(R11*1), K1, Z13
@@ -288,7 +288,7 @@ cols19:
 	JMP     cols19
 
 colsTail20:
-	TESTQ     R9, R9
+	KORTESTW  K1, K1
 	JZ        colsDone21
 	LEAQ      (R10)(DI*1), R11
 	VMOVUPS.Z (CX)(R10*1), K1, Z9
@@ -333,7 +333,7 @@ cols22:
 	JMP         cols22
 
 colsTail23:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone24
 	LEAQ        (R10)(DI*1), R11
 	VMOVUPS.Z   (CX)(R10*1), K1, Z9
@@ -440,7 +440,7 @@ cols27:
 	JMP         cols27
 
 colsTail28:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone29
 	LEAQ        (R11)(DI*1), DI
 	VMOVUPS.Z   (CX)(R11*1), K1, Z13
@@ -511,7 +511,7 @@ cols33:
 	JMP     cols33
 
 colsTail34:
-	TESTQ     R9, R9
+	KORTESTW  K1, K1
 	JZ        colsDone35
 	LEAQ      (R10)(DI*1), R11
 	VMOVUPS.Z (CX)(R10*1), K1, Z9
@@ -556,7 +556,7 @@ cols36:
 	JMP         cols36
 
 colsTail37:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone38
 	LEAQ        (R10)(DI*1), R11
 	VMOVUPS.Z   (CX)(R10*1), K1, Z9
@@ -663,7 +663,7 @@ cols41:
 	JMP         cols41
 
 colsTail42:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone43
 	LEAQ        (R11)(DI*1), DI
 	VMOVUPS.Z   (CX)(R11*1), K1, Z13
@@ -732,7 +732,7 @@ cols46:
 	JMP     cols46
 
 colsTail47:
-	TESTQ     R9, R9
+	KORTESTW  K1, K1
 	JZ        colsDone48
 	LEAQ      (R10)(DI*1), R11
 	VMOVUPS.Z (CX)(R10*1), K1, Z9
@@ -777,7 +777,7 @@ cols49:
 	JMP         cols49
 
 colsTail50:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone51
 	LEAQ        (R10)(DI*1), R11
 	VMOVUPS.Z   (CX)(R10*1), K1, Z9
@@ -878,7 +878,7 @@ cols54:
 	JMP         cols54
 
 colsTail55:
-	TESTQ       R9, R9
+	KORTESTW    K1, K1
 	JZ          colsDone56
 	LEAQ        (R11)(DI*1), DI
 	VMOVUPS.Z   (CX)(R11*1), K1, Z13
@@ -930,899 +930,1011 @@ GLOBL one<>(SB), RODATA|NOPTR, $64
 
 // func softmaxCodesAVX512(p *byte)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·softmaxCodesAVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         (AX), CX
-	MOVQ         32(AX), DX
-	MOVQ         16(AX), BX
-	MOVQ         80(AX), SI
-	MOVQ         48(AX), DI
-	MOVQ         88(AX), R8
-	MOVQ         104(AX), R9
-	MOVQ         24(AX), R10
-	MOVQ         R10, R11
-	ANDQ         $0x0f, R11
-	SUBQ         R11, R10
-	SHLQ         $0x02, R10
-	MOVQ         $-1, R12
-	BZHIQ        R11, R12, R12
-	KMOVW        R12, K1
+TEXT ·softmaxCodesAVX512(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  (AX), CX
+	MOVQ  32(AX), DX
+	MOVQ  80(AX), BX
+	MOVQ  24(AX), SI
+	MOVQ  SI, DI
+	ANDQ  $0x0f, DI
+	SUBQ  DI, SI
+	SHLQ  $0x02, SI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVW R8, K1
+
+block57:
+	MOVQ $0x00000008, DI
+	CMPQ 16(AX), DI
+	JGE  few58
+	MOVQ 16(AX), DI
+
+few58:
+	VBROADCASTSS 128(AX), Z0
+	VBROADCASTSS 136(AX), Z1
+	MOVQ         48(AX), R8
+	LEAQ         (DI)(DI*1), R10
+	ADDQ         R10, R10
+	ADDQ         $0x80, R8
+	XORQ         R9, R9
+
+phase59:
+	VMOVUPS      negInf<>+0(SB), Z2
+	VPBROADCASTD (BX), Z3
+	MOVQ         80(AX), R11
+	SUBQ         BX, R11
+	NEGQ         R11
+	MOVQ         184(AX), R12
+	VBROADCASTSS (R12)(R11*1), Z4
+	MOVQ         192(AX), R12
+	VBROADCASTSS (R12)(R11*1), Z5
+	CMPQ         72(AX), $0x00
+	JEQ          variant61
+	CMPQ         88(AX), $0x00
+	JEQ          variant62
+	CMPQ         104(AX), $0x00
+	JEQ          variant63
+	CMPQ         200(AX), $0x00
+	JEQ          variant64
+	MOVQ         72(AX), R11
+	MOVQ         88(AX), R12
+	MOVQ         104(AX), R13
+	MOVQ         200(AX), R14
+	MOVQ         208(AX), R15
+	XORQ         BP, BP
+
+cols65:
+	CMPQ      BP, SI
+	JGE       colsTail66
+	VMOVUPS   (CX)(BP*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS   (R11)(BP*1), Z7
+	VPSUBD    Z7, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R14)(BP*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R15)(BP*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   (R12)(BP*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   (R13)(BP*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   Z6, (R8)(BP*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, BP
+	JMP       cols65
+
+colsTail66:
+	KORTESTW  K1, K1
+	JZ        colsDone67
+	VMOVUPS.Z (CX)(BP*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS.Z (R11)(BP*1), K1, Z3
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R14)(BP*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R15)(BP*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS.Z (R12)(BP*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS.Z (R13)(BP*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS   Z6, (R8)(BP*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone67:
+	JMP scaled60
+
+variant64:
+	MOVQ 72(AX), R11
+	MOVQ 88(AX), R12
+	MOVQ 104(AX), R13
+	XORQ R14, R14
+
+cols68:
+	CMPQ      R14, SI
+	JGE       colsTail69
+	VMOVUPS   (CX)(R14*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS   (R11)(R14*1), Z5
+	VPSUBD    Z5, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   (R12)(R14*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   (R13)(R14*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   Z4, (R8)(R14*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R14
+	JMP       cols68
+
+colsTail69:
+	KORTESTW  K1, K1
+	JZ        colsDone70
+	VMOVUPS.Z (CX)(R14*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS.Z (R11)(R14*1), K1, Z3
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS.Z (R12)(R14*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS.Z (R13)(R14*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, (R8)(R14*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone70:
+	JMP scaled60
+
+variant63:
+	CMPQ 200(AX), $0x00
+	JEQ  variant71
+	MOVQ 72(AX), R11
+	MOVQ 88(AX), R12
+	MOVQ 200(AX), R13
+	MOVQ 208(AX), R14
+	XORQ R15, R15
+
+cols72:
+	CMPQ      R15, SI
+	JGE       colsTail73
+	VMOVUPS   (CX)(R15*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS   (R11)(R15*1), Z7
+	VPSUBD    Z7, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R13)(R15*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R14)(R15*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   (R12)(R15*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   Z6, (R8)(R15*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R15
+	JMP       cols72
+
+colsTail73:
+	KORTESTW  K1, K1
+	JZ        colsDone74
+	VMOVUPS.Z (CX)(R15*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS.Z (R11)(R15*1), K1, Z3
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R13)(R15*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R14)(R15*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS.Z (R12)(R15*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS   Z6, (R8)(R15*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone74:
+	JMP scaled60
+
+variant71:
+	MOVQ 72(AX), R11
+	MOVQ 88(AX), R12
+	XORQ R13, R13
+
+cols75:
+	CMPQ      R13, SI
+	JGE       colsTail76
+	VMOVUPS   (CX)(R13*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS   (R11)(R13*1), Z5
+	VPSUBD    Z5, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   (R12)(R13*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   Z4, (R8)(R13*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R13
+	JMP       cols75
+
+colsTail76:
+	KORTESTW  K1, K1
+	JZ        colsDone77
+	VMOVUPS.Z (CX)(R13*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS.Z (R11)(R13*1), K1, Z3
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS.Z (R12)(R13*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, (R8)(R13*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone77:
+	JMP scaled60
+
+variant62:
+	CMPQ 104(AX), $0x00
+	JEQ  variant78
+	CMPQ 200(AX), $0x00
+	JEQ  variant79
+	MOVQ 72(AX), R11
+	MOVQ 104(AX), R12
+	MOVQ 200(AX), R13
+	MOVQ 208(AX), R14
+	XORQ R15, R15
+
+cols80:
+	CMPQ      R15, SI
+	JGE       colsTail81
+	VMOVUPS   (CX)(R15*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS   (R11)(R15*1), Z7
+	VPSUBD    Z7, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R13)(R15*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R14)(R15*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   (R12)(R15*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   Z6, (R8)(R15*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R15
+	JMP       cols80
+
+colsTail81:
+	KORTESTW  K1, K1
+	JZ        colsDone82
+	VMOVUPS.Z (CX)(R15*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS.Z (R11)(R15*1), K1, Z3
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R13)(R15*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R14)(R15*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS.Z (R12)(R15*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS   Z6, (R8)(R15*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone82:
+	JMP scaled60
+
+variant79:
+	MOVQ 72(AX), R11
+	MOVQ 104(AX), R12
+	XORQ R13, R13
+
+cols83:
+	CMPQ      R13, SI
+	JGE       colsTail84
+	VMOVUPS   (CX)(R13*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS   (R11)(R13*1), Z5
+	VPSUBD    Z5, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   (R12)(R13*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   Z4, (R8)(R13*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R13
+	JMP       cols83
+
+colsTail84:
+	KORTESTW  K1, K1
+	JZ        colsDone85
+	VMOVUPS.Z (CX)(R13*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS.Z (R11)(R13*1), K1, Z3
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS.Z (R12)(R13*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, (R8)(R13*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone85:
+	JMP scaled60
+
+variant78:
+	CMPQ 200(AX), $0x00
+	JEQ  variant86
+	MOVQ 72(AX), R11
+	MOVQ 200(AX), R12
+	MOVQ 208(AX), R13
+	XORQ R14, R14
+
+cols87:
+	CMPQ      R14, SI
+	JGE       colsTail88
+	VMOVUPS   (CX)(R14*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS   (R11)(R14*1), Z7
+	VPSUBD    Z7, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R12)(R14*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R13)(R14*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   Z6, (R8)(R14*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R14
+	JMP       cols87
+
+colsTail88:
+	KORTESTW  K1, K1
+	JZ        colsDone89
+	VMOVUPS.Z (CX)(R14*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VMOVUPS.Z (R11)(R14*1), K1, Z3
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R12)(R14*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R13)(R14*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   Z6, (R8)(R14*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone89:
+	JMP scaled60
+
+variant86:
+	MOVQ 72(AX), R11
+	XORQ R12, R12
+
+cols90:
+	CMPQ      R12, SI
+	JGE       colsTail91
+	VMOVUPS   (CX)(R12*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS   (R11)(R12*1), Z5
+	VPSUBD    Z5, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   Z4, (R8)(R12*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R12
+	JMP       cols90
+
+colsTail91:
+	KORTESTW  K1, K1
+	JZ        colsDone92
+	VMOVUPS.Z (CX)(R12*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VMOVUPS.Z (R11)(R12*1), K1, Z3
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   Z4, (R8)(R12*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone92:
+	JMP scaled60
+
+variant61:
+	CMPQ 88(AX), $0x00
+	JEQ  variant93
+	CMPQ 104(AX), $0x00
+	JEQ  variant94
+	CMPQ 200(AX), $0x00
+	JEQ  variant95
+	MOVQ 88(AX), R11
+	MOVQ 104(AX), R12
+	MOVQ 200(AX), R13
+	MOVQ 208(AX), R14
+	XORQ R15, R15
+
+cols96:
+	CMPQ      R15, SI
+	JGE       colsTail97
+	VMOVUPS   (CX)(R15*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R13)(R15*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R14)(R15*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   (R11)(R15*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   (R12)(R15*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   Z6, (R8)(R15*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R15
+	JMP       cols96
+
+colsTail97:
+	KORTESTW  K1, K1
+	JZ        colsDone98
+	VMOVUPS.Z (CX)(R15*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R13)(R15*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R14)(R15*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS.Z (R11)(R15*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS.Z (R12)(R15*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS   Z6, (R8)(R15*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone98:
+	JMP scaled60
+
+variant95:
+	MOVQ 88(AX), R11
+	MOVQ 104(AX), R12
+	XORQ R13, R13
+
+cols99:
+	CMPQ      R13, SI
+	JGE       colsTail100
+	VMOVUPS   (CX)(R13*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   (R11)(R13*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   (R12)(R13*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   Z4, (R8)(R13*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R13
+	JMP       cols99
+
+colsTail100:
+	KORTESTW  K1, K1
+	JZ        colsDone101
+	VMOVUPS.Z (CX)(R13*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS.Z (R11)(R13*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS.Z (R12)(R13*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, (R8)(R13*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone101:
+	JMP scaled60
+
+variant94:
+	CMPQ 200(AX), $0x00
+	JEQ  variant102
+	MOVQ 88(AX), R11
+	MOVQ 200(AX), R12
+	MOVQ 208(AX), R13
+	XORQ R14, R14
+
+cols103:
+	CMPQ      R14, SI
+	JGE       colsTail104
+	VMOVUPS   (CX)(R14*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R12)(R14*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R13)(R14*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   (R11)(R14*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   Z6, (R8)(R14*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R14
+	JMP       cols103
+
+colsTail104:
+	KORTESTW  K1, K1
+	JZ        colsDone105
+	VMOVUPS.Z (CX)(R14*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R12)(R14*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R13)(R14*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS.Z (R11)(R14*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS   Z6, (R8)(R14*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone105:
+	JMP scaled60
+
+variant102:
+	MOVQ 88(AX), R11
+	XORQ R12, R12
+
+cols106:
+	CMPQ      R12, SI
+	JGE       colsTail107
+	VMOVUPS   (CX)(R12*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   (R11)(R12*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   Z4, (R8)(R12*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R12
+	JMP       cols106
+
+colsTail107:
+	KORTESTW  K1, K1
+	JZ        colsDone108
+	VMOVUPS.Z (CX)(R12*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS.Z (R11)(R12*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, (R8)(R12*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone108:
+	JMP scaled60
+
+variant93:
+	CMPQ 104(AX), $0x00
+	JEQ  variant109
+	CMPQ 200(AX), $0x00
+	JEQ  variant110
+	MOVQ 104(AX), R11
+	MOVQ 200(AX), R12
+	MOVQ 208(AX), R13
+	XORQ R14, R14
+
+cols111:
+	CMPQ      R14, SI
+	JGE       colsTail112
+	VMOVUPS   (CX)(R14*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R12)(R14*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R13)(R14*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   (R11)(R14*1), Z7
+	VADDPS    Z7, Z6, Z6
+	VMOVUPS   Z6, (R8)(R14*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R14
+	JMP       cols111
+
+colsTail112:
+	KORTESTW  K1, K1
+	JZ        colsDone113
+	VMOVUPS.Z (CX)(R14*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R12)(R14*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R13)(R14*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS.Z (R11)(R14*1), K1, Z3
+	VADDPS    Z3, Z6, Z6
+	VMOVUPS   Z6, (R8)(R14*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone113:
+	JMP scaled60
+
+variant110:
+	MOVQ 104(AX), R11
+	XORQ R12, R12
+
+cols114:
+	CMPQ      R12, SI
+	JGE       colsTail115
+	VMOVUPS   (CX)(R12*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   (R11)(R12*1), Z5
+	VADDPS    Z5, Z4, Z4
+	VMOVUPS   Z4, (R8)(R12*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R12
+	JMP       cols114
+
+colsTail115:
+	KORTESTW  K1, K1
+	JZ        colsDone116
+	VMOVUPS.Z (CX)(R12*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS.Z (R11)(R12*1), K1, Z3
+	VADDPS    Z3, Z4, Z4
+	VMOVUPS   Z4, (R8)(R12*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone116:
+	JMP scaled60
+
+variant109:
+	CMPQ 200(AX), $0x00
+	JEQ  variant117
+	MOVQ 200(AX), R11
+	MOVQ 208(AX), R12
+	XORQ R13, R13
+
+cols118:
+	CMPQ      R13, SI
+	JGE       colsTail119
+	VMOVUPS   (CX)(R13*1), Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS   (R11)(R13*1), Z7
+	VMULPS    Z7, Z6, Z6
+	VMOVUPS   (R12)(R13*1), Z7
+	VMULPS    Z5, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   Z6, (R8)(R13*1)
+	VMAXPS    Z6, Z2, Z2
+	ADDQ      $0x40, R13
+	JMP       cols118
+
+colsTail119:
+	KORTESTW  K1, K1
+	JZ        colsDone120
+	VMOVUPS.Z (CX)(R13*1), K1, Z6
+	VPSUBD    Z3, Z6, Z6
+	VCVTDQ2PS Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMULPS    Z4, Z6, Z6
+	VMOVUPS.Z (R11)(R13*1), K1, Z3
+	VMULPS    Z3, Z6, Z6
+	VMOVUPS.Z (R12)(R13*1), K1, Z3
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z3, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VMOVUPS   Z6, (R8)(R13*1)
+	VMAXPS    Z6, Z2, K1, Z2
+
+colsDone120:
+	JMP scaled60
+
+variant117:
+	XORQ R11, R11
+
+cols121:
+	CMPQ      R11, SI
+	JGE       colsTail122
+	VMOVUPS   (CX)(R11*1), Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   Z4, (R8)(R11*1)
+	VMAXPS    Z4, Z2, Z2
+	ADDQ      $0x40, R11
+	JMP       cols121
+
+colsTail122:
+	KORTESTW  K1, K1
+	JZ        colsDone123
+	VMOVUPS.Z (CX)(R11*1), K1, Z4
+	VPSUBD    Z3, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z0, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VMOVUPS   Z4, (R8)(R11*1)
+	VMAXPS    Z4, Z2, K1, Z2
+
+colsDone123:
+scaled60:
+	VSHUFF32X4 $0x4e, Z2, Z2, Z3
+	VMAXPS     Z3, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z3
+	VMAXPS     Z3, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z3
+	VMAXPS     Z3, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z3
+	VMAXPS     Z3, Z2, Z2
+	MOVQ       48(AX), R11
+	VMOVSS     X2, (R11)(R9*1)
+	ADDQ       8(AX), CX
+	MOVQ       96(AX), R11
+	ADDQ       R11, 88(AX)
+	MOVQ       112(AX), R11
+	ADDQ       R11, 104(AX)
+	ADDQ       $0x04, BX
+	ADDQ       SI, R8
+	ADDQ       $0x40, R8
+	ADDQ       $0x04, R9
+	CMPQ       R9, R10
+	JLT        phase59
+	VMOVUPS    expMin<>+0(SB), Z0
+	VMOVUPS    log2e<>+0(SB), Z1
+	VMOVUPS    ln2Hi<>+0(SB), Z2
+	VMOVUPS    ln2Lo<>+0(SB), Z3
+	VMOVUPS    expP0<>+0(SB), Z4
+	VMOVUPS    expP1<>+0(SB), Z5
+	VMOVUPS    expP2<>+0(SB), Z6
+	VMOVUPS    expP3<>+0(SB), Z7
+	VMOVUPS    expP4<>+0(SB), Z9
+	VMOVUPS    expP5<>+0(SB), Z10
+	VMOVUPS    expP6<>+0(SB), Z11
+	MOVQ       48(AX), R8
+	LEAQ       (DI)(DI*1), R10
+	ADDQ       R10, R10
+	ADDQ       $0x80, R8
+	XORQ       R9, R9
+
+phase124:
+	VXORPS       X8, X8, X8
+	MOVQ         48(AX), R11
+	VBROADCASTSS (R11)(R9*1), Z12
+	XORQ         R11, R11
+
+cols125:
+	CMPQ         R11, SI
+	JGE          colsTail126
+	VMOVUPS      (R8)(R11*1), Z13
+	VSUBPS       Z12, Z13, Z13
+	VMAXPS       Z13, Z0, Z13
+	VMULPS       Z1, Z13, Z14
+	VRNDSCALEPS  $0x08, Z14, Z14
+	VFNMADD231PS Z2, Z14, Z13
+	VFNMADD231PS Z3, Z14, Z13
+	VMOVAPS      Z11, Z15
+	VFMADD213PS  Z10, Z13, Z15
+	VFMADD213PS  Z9, Z13, Z15
+	VFMADD213PS  Z7, Z13, Z15
+	VFMADD213PS  Z6, Z13, Z15
+	VFMADD213PS  Z5, Z13, Z15
+	VFMADD213PS  Z4, Z13, Z15
+	VSCALEFPS    Z14, Z15, Z15
+	VADDPS       Z15, Z8, Z8
+	VMOVUPS      Z15, (R8)(R11*1)
+	ADDQ         $0x40, R11
+	JMP          cols125
+
+colsTail126:
+	KORTESTW     K1, K1
+	JZ           colsDone127
+	VMOVUPS      (R8)(R11*1), Z13
+	VSUBPS       Z12, Z13, Z13
+	VMAXPS       Z13, Z0, Z13
+	VMULPS       Z1, Z13, Z12
+	VRNDSCALEPS  $0x08, Z12, Z12
+	VFNMADD231PS Z2, Z12, Z13
+	VFNMADD231PS Z3, Z12, Z13
+	VMOVAPS      Z11, Z14
+	VFMADD213PS  Z10, Z13, Z14
+	VFMADD213PS  Z9, Z13, Z14
+	VFMADD213PS  Z7, Z13, Z14
+	VFMADD213PS  Z6, Z13, Z14
+	VFMADD213PS  Z5, Z13, Z14
+	VFMADD213PS  Z4, Z13, Z14
+	VSCALEFPS    Z12, Z14, Z14
+	VMOVAPS.Z    Z14, K1, Z14
+	VADDPS       Z14, Z8, Z8
+	VMOVUPS      Z14, (R8)(R11*1)
+
+colsDone127:
+	VSHUFF32X4   $0x4e, Z8, Z8, Z12
+	VADDPS       Z12, Z8, Z8
+	VSHUFF32X4   $0xb1, Z8, Z8, Z12
+	VADDPS       Z12, Z8, Z8
+	VPERMILPS    $0x4e, Z8, Z12
+	VADDPS       Z12, Z8, Z8
+	VPERMILPS    $0xb1, Z8, Z12
+	VADDPS       Z12, Z8, Z8
+	VMOVSS       one<>+0(SB), X12
+	VDIVSS       X8, X12, X12
+	MOVQ         48(AX), R11
+	VMOVSS       X12, 64(R11)(R9*1)
+	ADDQ         SI, R8
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, R9
+	CMPQ         R9, R10
+	JLT          phase124
+	CMPL         232(AX), $0x00
+	JEQ          divide129
+	VBROADCASTSS 144(AX), Z0
+	VBROADCASTSS 232(AX), Z1
+	VBROADCASTSS 240(AX), Z2
+	VBROADCASTSS 248(AX), Z3
+	VPBROADCASTD 256(AX), Z4
+	MOVQ         48(AX), R8
+	LEAQ         (DI)(DI*1), R10
+	ADDQ         R10, R10
+	ADDQ         $0x80, R8
+	XORQ         R9, R9
+
+phase130:
+	MOVQ         48(AX), R11
+	VBROADCASTSS 64(R11)(R9*1), Z5
+	MOVQ         DX, R11
+	XORQ         R12, R12
+
+cols131:
+	CMPQ         R12, SI
+	JGE          colsTail132
+	VMOVUPS      (R8)(R12*1), Z6
+	VMULPS       Z5, Z6, Z6
+	VMAXPS       Z2, Z6, Z6
+	VMINPS       Z3, Z6, Z6
+	VMULPS       Z1, Z6, Z7
+	VFNMADD231PS Z0, Z7, Z6
+	VFMADD213PS  Z7, Z1, Z6
+	VCVTPS2DQ    Z6, Z6
+	VPADDD       Z4, Z6, Z6
+	VPMOVDB      Z6, (R11)
+	ADDQ         $0x10, R11
+	ADDQ         $0x40, R12
+	JMP          cols131
+
+colsTail132:
+	KORTESTW     K1, K1
+	JZ           colsDone133
+	VMOVUPS      (R8)(R12*1), Z6
+	VMULPS       Z5, Z6, Z6
+	VMAXPS       Z2, Z6, Z6
+	VMINPS       Z3, Z6, Z6
+	VMULPS       Z1, Z6, Z5
+	VFNMADD231PS Z0, Z5, Z6
+	VFMADD213PS  Z5, Z1, Z6
+	VCVTPS2DQ    Z6, Z6
+	VPADDD       Z4, Z6, Z6
+	VPMOVDB      Z6, K1, (R11)
+
+colsDone133:
+	ADDQ 40(AX), DX
+	ADDQ SI, R8
+	ADDQ $0x40, R8
+	ADDQ $0x04, R9
+	CMPQ R9, R10
+	JLT  phase130
+	JMP  ended128
+
+divide129:
 	VBROADCASTSS 144(AX), Z0
 	VBROADCASTSS 152(AX), Z1
 	VBROADCASTSS 160(AX), Z2
 	VBROADCASTSS 168(AX), Z3
 	VBROADCASTSS 176(AX), Z4
-	VBROADCASTSS 128(AX), Z5
-	VBROADCASTSS 136(AX), Z6
-
-rows57:
-	VMOVUPS      negInf<>+0(SB), Z7
-	VPBROADCASTD (SI), Z8
-	MOVQ         80(AX), R12
-	SUBQ         SI, R12
-	NEGQ         R12
-	MOVQ         184(AX), R13
-	VBROADCASTSS (R13)(R12*1), Z9
-	MOVQ         192(AX), R13
-	VBROADCASTSS (R13)(R12*1), Z10
-	CMPQ         72(AX), $0x00
-	JEQ          variant59
-	CMPQ         88(AX), $0x00
-	JEQ          variant60
-	CMPQ         104(AX), $0x00
-	JEQ          variant61
-	CMPQ         200(AX), $0x00
-	JEQ          variant62
-	MOVQ         72(AX), R12
-	XORQ         R13, R13
-
-cols63:
-	CMPQ      R13, R10
-	JGE       colsTail64
-	VMOVUPS   (CX)(R13*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS   (R12)(R13*1), Z12
-	VPSUBD    Z12, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R8)(R13*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   (R9)(R13*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R13*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols63
-
-colsTail64:
-	TESTQ     R11, R11
-	JZ        colsDone65
-	VMOVUPS.Z (CX)(R13*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS.Z (R9)(R13*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R13*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone65:
-	JMP scaled58
-
-variant62:
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols66:
-	CMPQ      R13, R10
-	JGE       colsTail67
-	VMOVUPS   (CX)(R13*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS   (R12)(R13*1), Z10
-	VPSUBD    Z10, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   (R9)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R13*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols66
-
-colsTail67:
-	TESTQ     R11, R11
-	JZ        colsDone68
-	VMOVUPS.Z (CX)(R13*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS.Z (R9)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R13*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone68:
-	JMP scaled58
-
-variant61:
-	CMPQ 200(AX), $0x00
-	JEQ  variant69
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols70:
-	CMPQ      R13, R10
-	JGE       colsTail71
-	VMOVUPS   (CX)(R13*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS   (R12)(R13*1), Z12
-	VPSUBD    Z12, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R8)(R13*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R13*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols70
-
-colsTail71:
-	TESTQ     R11, R11
-	JZ        colsDone72
-	VMOVUPS.Z (CX)(R13*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R13*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone72:
-	JMP scaled58
-
-variant69:
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols73:
-	CMPQ      R13, R10
-	JGE       colsTail74
-	VMOVUPS   (CX)(R13*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS   (R12)(R13*1), Z10
-	VPSUBD    Z10, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R13*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols73
-
-colsTail74:
-	TESTQ     R11, R11
-	JZ        colsDone75
-	VMOVUPS.Z (CX)(R13*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R13*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone75:
-	JMP scaled58
-
-variant60:
-	CMPQ 104(AX), $0x00
-	JEQ  variant76
-	CMPQ 200(AX), $0x00
-	JEQ  variant77
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols78:
-	CMPQ      R13, R10
-	JGE       colsTail79
-	VMOVUPS   (CX)(R13*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS   (R12)(R13*1), Z12
-	VPSUBD    Z12, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R9)(R13*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R13*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols78
-
-colsTail79:
-	TESTQ     R11, R11
-	JZ        colsDone80
-	VMOVUPS.Z (CX)(R13*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R9)(R13*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R13*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone80:
-	JMP scaled58
-
-variant77:
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols81:
-	CMPQ      R13, R10
-	JGE       colsTail82
-	VMOVUPS   (CX)(R13*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS   (R12)(R13*1), Z10
-	VPSUBD    Z10, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R9)(R13*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R13*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols81
-
-colsTail82:
-	TESTQ     R11, R11
-	JZ        colsDone83
-	VMOVUPS.Z (CX)(R13*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R9)(R13*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R13*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone83:
-	JMP scaled58
-
-variant76:
-	CMPQ 200(AX), $0x00
-	JEQ  variant84
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols85:
-	CMPQ      R13, R10
-	JGE       colsTail86
-	VMOVUPS   (CX)(R13*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS   (R12)(R13*1), Z12
-	VPSUBD    Z12, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R14
-	VMOVUPS   (R14)(R13*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   Z11, (DI)(R13*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols85
-
-colsTail86:
-	TESTQ     R11, R11
-	JZ        colsDone87
-	VMOVUPS.Z (CX)(R13*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R12
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R13*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone87:
-	JMP scaled58
-
-variant84:
-	MOVQ 72(AX), R12
-	XORQ R13, R13
-
-cols88:
-	CMPQ      R13, R10
-	JGE       colsTail89
-	VMOVUPS   (CX)(R13*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS   (R12)(R13*1), Z10
-	VPSUBD    Z10, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   Z9, (DI)(R13*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R13
-	JMP       cols88
-
-colsTail89:
-	TESTQ     R11, R11
-	JZ        colsDone90
-	VMOVUPS.Z (CX)(R13*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VMOVUPS.Z (R12)(R13*1), K1, Z8
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R13*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone90:
-	JMP scaled58
-
-variant59:
-	CMPQ 88(AX), $0x00
-	JEQ  variant91
-	CMPQ 104(AX), $0x00
-	JEQ  variant92
-	CMPQ 200(AX), $0x00
-	JEQ  variant93
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols94:
-	CMPQ      R12, R10
-	JGE       colsTail95
-	VMOVUPS   (CX)(R12*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R8)(R12*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   (R9)(R12*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R12*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols94
-
-colsTail95:
-	TESTQ     R11, R11
-	JZ        colsDone96
-	VMOVUPS.Z (CX)(R12*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS.Z (R9)(R12*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R12*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone96:
-	JMP scaled58
-
-variant93:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols97:
-	CMPQ      R12, R10
-	JGE       colsTail98
-	VMOVUPS   (CX)(R12*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   (R9)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R12*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols97
-
-colsTail98:
-	TESTQ     R11, R11
-	JZ        colsDone99
-	VMOVUPS.Z (CX)(R12*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS.Z (R9)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R12*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone99:
-	JMP scaled58
-
-variant92:
-	CMPQ 200(AX), $0x00
-	JEQ  variant100
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols101:
-	CMPQ      R12, R10
-	JGE       colsTail102
-	VMOVUPS   (CX)(R12*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R8)(R12*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R12*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols101
-
-colsTail102:
-	TESTQ     R11, R11
-	JZ        colsDone103
-	VMOVUPS.Z (CX)(R12*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R12*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone103:
-	JMP scaled58
-
-variant100:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols104:
-	CMPQ      R12, R10
-	JGE       colsTail105
-	VMOVUPS   (CX)(R12*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R8)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R12*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols104
-
-colsTail105:
-	TESTQ     R11, R11
-	JZ        colsDone106
-	VMOVUPS.Z (CX)(R12*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R8)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R12*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone106:
-	JMP scaled58
-
-variant91:
-	CMPQ 104(AX), $0x00
-	JEQ  variant107
-	CMPQ 200(AX), $0x00
-	JEQ  variant108
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols109:
-	CMPQ      R12, R10
-	JGE       colsTail110
-	VMOVUPS   (CX)(R12*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   (R9)(R12*1), Z12
-	VADDPS    Z12, Z11, Z11
-	VMOVUPS   Z11, (DI)(R12*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols109
-
-colsTail110:
-	TESTQ     R11, R11
-	JZ        colsDone111
-	VMOVUPS.Z (CX)(R12*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS.Z (R9)(R12*1), K1, Z8
-	VADDPS    Z8, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R12*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone111:
-	JMP scaled58
-
-variant108:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols112:
-	CMPQ      R12, R10
-	JGE       colsTail113
-	VMOVUPS   (CX)(R12*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   (R9)(R12*1), Z10
-	VADDPS    Z10, Z9, Z9
-	VMOVUPS   Z9, (DI)(R12*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols112
-
-colsTail113:
-	TESTQ     R11, R11
-	JZ        colsDone114
-	VMOVUPS.Z (CX)(R12*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS.Z (R9)(R12*1), K1, Z8
-	VADDPS    Z8, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R12*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone114:
-	JMP scaled58
-
-variant107:
-	CMPQ 200(AX), $0x00
-	JEQ  variant115
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols116:
-	CMPQ      R12, R10
-	JGE       colsTail117
-	VMOVUPS   (CX)(R12*1), Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z12, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS   (R13)(R12*1), Z12
-	VMULPS    Z10, Z12, Z12
-	VADDPS    Z12, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   Z11, (DI)(R12*1)
-	VMAXPS    Z11, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols116
-
-colsTail117:
-	TESTQ     R11, R11
-	JZ        colsDone118
-	VMOVUPS.Z (CX)(R12*1), K1, Z11
-	VPSUBD    Z8, Z11, Z11
-	VCVTDQ2PS Z11, Z11
-	VMULPS    Z5, Z11, Z11
-	VMULPS    Z9, Z11, Z11
-	MOVQ      200(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z8, Z11, Z11
-	MOVQ      208(AX), R13
-	VMOVUPS.Z (R13)(R12*1), K1, Z8
-	VMULPS    Z10, Z8, Z8
-	VADDPS    Z8, Z11, Z11
-	VMULPS    Z6, Z11, Z11
-	VMOVUPS   Z11, K1, (DI)(R12*1)
-	VMAXPS    Z11, Z7, K1, Z7
-
-colsDone118:
-	JMP scaled58
-
-variant115:
-	MOVQ 72(AX), R12
-	XORQ R12, R12
-
-cols119:
-	CMPQ      R12, R10
-	JGE       colsTail120
-	VMOVUPS   (CX)(R12*1), Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   Z9, (DI)(R12*1)
-	VMAXPS    Z9, Z7, Z7
-	ADDQ      $0x40, R12
-	JMP       cols119
-
-colsTail120:
-	TESTQ     R11, R11
-	JZ        colsDone121
-	VMOVUPS.Z (CX)(R12*1), K1, Z9
-	VPSUBD    Z8, Z9, Z9
-	VCVTDQ2PS Z9, Z9
-	VMULPS    Z5, Z9, Z9
-	VMULPS    Z6, Z9, Z9
-	VMOVUPS   Z9, K1, (DI)(R12*1)
-	VMAXPS    Z9, Z7, K1, Z7
-
-colsDone121:
-scaled58:
-	VSHUFF32X4 $0x4e, Z7, Z7, Z8
-	VMAXPS     Z8, Z7, Z7
-	VSHUFF32X4 $0xb1, Z7, Z7, Z8
-	VMAXPS     Z8, Z7, Z7
-	VPERMILPS  $0x4e, Z7, Z8
-	VMAXPS     Z8, Z7, Z7
-	VPERMILPS  $0xb1, Z7, Z8
-	VMAXPS     Z8, Z7, Z7
-	VXORPS     X13, X13, X13
-	VMOVUPS    expMin<>+0(SB), Z8
-	XORQ       R12, R12
-
-cols122:
-	CMPQ         R12, R10
-	JGE          colsTail123
-	VMOVUPS      (DI)(R12*1), Z9
-	VSUBPS       Z7, Z9, Z9
-	VMAXPS       Z9, Z8, Z9
-	VMULPS       log2e<>+0(SB), Z9, Z10
-	VRNDSCALEPS  $0x08, Z10, Z10
-	VFNMADD231PS ln2Hi<>+0(SB), Z10, Z9
-	VFNMADD231PS ln2Lo<>+0(SB), Z10, Z9
-	VMOVUPS      expP6<>+0(SB), Z11
-	VFMADD213PS  expP5<>+0(SB), Z9, Z11
-	VFMADD213PS  expP4<>+0(SB), Z9, Z11
-	VFMADD213PS  expP3<>+0(SB), Z9, Z11
-	VFMADD213PS  expP2<>+0(SB), Z9, Z11
-	VFMADD213PS  expP1<>+0(SB), Z9, Z11
-	VFMADD213PS  expP0<>+0(SB), Z9, Z11
-	VSCALEFPS    Z10, Z11, Z11
-	VADDPS       Z11, Z13, Z13
-	VMOVUPS      Z11, (DI)(R12*1)
-	ADDQ         $0x40, R12
-	JMP          cols122
-
-colsTail123:
-	TESTQ        R11, R11
-	JZ           colsDone124
-	VMOVUPS.Z    (DI)(R12*1), K1, Z9
-	VSUBPS       Z7, Z9, Z9
-	VMAXPS       Z9, Z8, Z9
-	VMULPS       log2e<>+0(SB), Z9, Z7
-	VRNDSCALEPS  $0x08, Z7, Z7
-	VFNMADD231PS ln2Hi<>+0(SB), Z7, Z9
-	VFNMADD231PS ln2Lo<>+0(SB), Z7, Z9
-	VMOVUPS      expP6<>+0(SB), Z8
-	VFMADD213PS  expP5<>+0(SB), Z9, Z8
-	VFMADD213PS  expP4<>+0(SB), Z9, Z8
-	VFMADD213PS  expP3<>+0(SB), Z9, Z8
-	VFMADD213PS  expP2<>+0(SB), Z9, Z8
-	VFMADD213PS  expP1<>+0(SB), Z9, Z8
-	VFMADD213PS  expP0<>+0(SB), Z9, Z8
-	VSCALEFPS    Z7, Z8, Z8
-	VMOVAPS.Z    Z8, K1, Z8
-	VADDPS       Z8, Z13, Z13
-	VMOVUPS      Z8, K1, (DI)(R12*1)
-
-colsDone124:
-	VSHUFF32X4 $0x4e, Z13, Z13, Z7
-	VADDPS     Z7, Z13, Z13
-	VSHUFF32X4 $0xb1, Z13, Z13, Z7
-	VADDPS     Z7, Z13, Z13
-	VPERMILPS  $0x4e, Z13, Z7
-	VADDPS     Z7, Z13, Z13
-	VPERMILPS  $0xb1, Z13, Z7
-	VADDPS     Z7, Z13, Z13
-	VMOVUPS    one<>+0(SB), Z7
-	VDIVPS     Z13, Z7, Z7
-	MOVQ       DX, R12
-	XORQ       R13, R13
-
-cols125:
-	CMPQ        R13, R10
-	JGE         colsTail126
-	VMOVUPS     (DI)(R13*1), Z8
-	VMULPS      Z7, Z8, Z8
-	VDIVPS      Z0, Z8, Z8
-	VRNDSCALEPS $0x08, Z8, Z8
-	VADDPS      Z1, Z8, Z8
-	VMAXPS      Z8, Z2, Z8
-	VMINPS      Z8, Z3, Z8
-	VADDPS      Z4, Z8, Z8
-	VCVTPS2DQ   Z8, Z8
-	VPMOVDB     Z8, (R12)
-	ADDQ        $0x10, R12
-	ADDQ        $0x40, R13
-	JMP         cols125
-
-colsTail126:
-	TESTQ       R11, R11
-	JZ          colsDone127
-	VMOVUPS.Z   (DI)(R13*1), K1, Z8
-	VMULPS      Z7, Z8, Z8
-	VDIVPS      Z0, Z8, Z8
-	VRNDSCALEPS $0x08, Z8, Z7
-	VADDPS      Z1, Z7, Z7
-	VMAXPS      Z7, Z2, Z7
-	VMINPS      Z7, Z3, Z7
-	VADDPS      Z4, Z7, Z7
-	VCVTPS2DQ   Z7, Z7
-	VPMOVDB     Z7, K1, (R12)
-
-colsDone127:
-	ADDQ 8(AX), CX
+	MOVQ         48(AX), R8
+	LEAQ         (DI)(DI*1), R10
+	ADDQ         R10, R10
+	ADDQ         $0x80, R8
+	XORQ         R9, R9
+
+phase134:
+	MOVQ         48(AX), R11
+	VBROADCASTSS 64(R11)(R9*1), Z5
+	MOVQ         DX, R11
+	XORQ         R12, R12
+
+cols135:
+	CMPQ        R12, SI
+	JGE         colsTail136
+	VMOVUPS     (R8)(R12*1), Z6
+	VMULPS      Z5, Z6, Z6
+	VDIVPS      Z0, Z6, Z6
+	VRNDSCALEPS $0x08, Z6, Z6
+	VADDPS      Z1, Z6, Z6
+	VMAXPS      Z6, Z2, Z6
+	VMINPS      Z6, Z3, Z6
+	VADDPS      Z4, Z6, Z6
+	VCVTPS2DQ   Z6, Z6
+	VPMOVDB     Z6, (R11)
+	ADDQ        $0x10, R11
+	ADDQ        $0x40, R12
+	JMP         cols135
+
+colsTail136:
+	KORTESTW    K1, K1
+	JZ          colsDone137
+	VMOVUPS     (R8)(R12*1), Z6
+	VMULPS      Z5, Z6, Z6
+	VDIVPS      Z0, Z6, Z6
+	VRNDSCALEPS $0x08, Z6, Z5
+	VADDPS      Z1, Z5, Z5
+	VMAXPS      Z5, Z2, Z5
+	VMINPS      Z5, Z3, Z5
+	VADDPS      Z4, Z5, Z5
+	VCVTPS2DQ   Z5, Z5
+	VPMOVDB     Z5, K1, (R11)
+
+colsDone137:
 	ADDQ 40(AX), DX
-	ADDQ 96(AX), R8
-	ADDQ 112(AX), R9
-	ADDQ $0x04, SI
-	DECQ BX
-	JNZ  rows57
+	ADDQ SI, R8
+	ADDQ $0x40, R8
+	ADDQ $0x04, R9
+	CMPQ R9, R10
+	JLT  phase134
+
+ended128:
+	SUBQ DI, 16(AX)
+	JNZ  block57
 	VZEROUPPER
 	RET
 

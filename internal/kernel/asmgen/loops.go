@@ -44,7 +44,11 @@ func (r rowLoop) each(body func(lane)) {
 	ADDQ(Imm(uint64(r.bytes())), idx)
 	JMP(LabelRef(loop))
 	Label(tail)
-	TESTQ(r.rest, r.rest)
+	if r.wide() {
+		KORTESTW(r.mask, r.mask)
+	} else {
+		TESTQ(r.rest, r.rest)
+	}
 	JZ(LabelRef(done))
 	body(lane{machine: r.machine, tail: true, idx: idx, mask: r.mask})
 	Label(done)

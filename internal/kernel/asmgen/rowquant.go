@@ -37,12 +37,20 @@ const (
 	rowColPlus  // float32 by column
 	rowMean     // float32 by row, or nil
 	rowRstd     // float32 by row
+	rowInv      // float32; 0: divide
+	rowLo       // float32
+	rowHi       // float32
+	rowZero     // integer
 )
 
 // rowQuantPart emits the row kernels that end in a quantiser.
 func rowQuantPart(m machine) {
 	layerNormQuantize(m)
-	softmaxQuantize(m)
+	if m.wide() {
+		softmaxWide(m)
+	} else {
+		softmaxQuantize(m)
+	}
 }
 
 // quantRows is a loop over the rows of a kernel whose arguments are at p.
