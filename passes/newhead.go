@@ -55,40 +55,6 @@ var betweenHead = map[string]bool{
 	"Sum": true, "Mean": true, "Dropout": true,
 }
 
-func newHead(g *ir.Graph, r *Report, classes int, seed uint64) (bool, error) {
-	if classes < 1 {
-		return false, &ir.Error{Msg: fmt.Sprintf("a head for %d classes: want at least 1", classes)}
-	}
-	if _, err := ops.Infer(g); err != nil {
-		return false, err
-	}
-	var heads []*ir.Node
-	for _, out := range g.Outputs {
-		if err := headsBehind(out, &heads, visited{}); err != nil {
-			return false, err
-		}
-	}
-	random := rand.New(rand.NewPCG(seed, 0x68656164))
-	for _, n := range heads {
-		old := weightOf(n)
-		w := make([]float32, old.Const.Shape[0]*classes)
-		for i := range w {
-			w[i] = float32(headSpread * random.NormFloat64())
-		}
-		setConstInput(g, n, old, ir.Of(w, old.Const.Shape[0], classes))
-		r.rewrote(n)
-		r.Count("heads", 1)
-	}
-	for _, out := range g.Outputs {
-		if err := widen(g, out, classes, visited{}); err != nil {
-			return false, err
-		}
-	}
-	g.DropUnusedConsts()
-	_, err := ops.Infer(g)
-	return true, err
-}
-
 // headsBehind collects the linear layers that make v, each once, in order.
 func headsBehind(v *ir.Value, heads *[]*ir.Node, seen visited) error {
 	if v.IsConst() || !seen.first(v) {

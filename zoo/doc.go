@@ -6,6 +6,9 @@
 //	g, err := zoo.DeiT{Dim: 192, Depth: 12, Heads: 3, Patch: 16, Image: 224, Channels: 3, Classes: 1000}.Graph()
 //	m, err := zoo.Preset("swin-tiny")   // the same by name
 //	g, err = m.Graph()
+//	c, err := zoo.SizesOf(trained)          // of a clean graph with roles
+//	c.Patch, c.Image = 4, 32
+//	g, err = c.From(trained)                // its weights, for images of another size
 //
 // A block of a DeiT, printed:
 //

@@ -22,6 +22,7 @@ type newFlags struct {
 	classes       int
 	mlp           float64
 	seed          uint64
+	from          string
 }
 
 func (a *app) newCmd() *cobra.Command {
@@ -31,10 +32,14 @@ func (a *app) newCmd() *cobra.Command {
 		Short: "Write a float vision transformer with random weights",
 		Long: `new writes an untrained float model as an exporter would: ` + strings.Join(zoo.Presets(), ", ") + `,
 or deit, vit or swin with the sizes that the flags give. Flags change the sizes
-of a preset. The batch stays open; the seed decides the weights.`,
+of a preset. The batch stays open; the seed decides the weights, or --from takes
+those of a trained DeiT or ViT of any exporter, of the same width and heads:
+patches and positions are resized, the first blocks taken, and the head as well
+where the classes are as many. finetune then makes it at home in its new size.`,
 		Example: "  qvitc new deit-small -o deit-small.onnx\n" +
 			"  qvitc new deit --dim 192 --depth 9 --heads 3 --patch 4 --image 32 --classes 10 -o cifar.onnx\n" +
-			"  qvitc new swin --dim 48 --depths 2,2 --heads 3,6 --window 4 --patch 2 --image 32 --classes 10 -o swin.onnx",
+			"  qvitc new swin --dim 48 --depths 2,2 --heads 3,6 --window 4 --patch 2 --image 32 --classes 10 -o swin.onnx\n" +
+			"  qvitc new deit --from deit-tiny.onnx --depth 8 --patch 4 --image 32 --classes 10 -o small.onnx",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("%s takes one name, %d are given", c.CommandPath(), len(args))
@@ -55,12 +60,13 @@ of a preset. The batch stays open; the seed decides the weights.`,
 	f.IntVar(&o.image, "image", 0, "side of the image in pixels")
 	f.IntVar(&o.channels, "channels", 0, "channels of the image (default 3)")
 	f.IntVar(&o.classes, "classes", 0, "classes of the head")
+	f.StringVar(&o.from, "from", "", "DeiT or ViT whose trained weights to take")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the weights")
 	return c
 }
 
 func (a *app) newModel(name string, o *newFlags) error {
-	m, err := o.model(name)
+	m, trained, err := a.model(name, o)
 	if err != nil {
 		return err
 	}
@@ -70,14 +76,38 @@ func (a *app) newModel(name string, o *newFlags) error {
 	if err := checkOutput(o.out); err != nil {
 		return err
 	}
-	g, err := m.Graph()
+	g, err := o.draw(m, trained, name)
 	if err != nil {
-		return failf(exitUsage, "the flags of qvitc new give the sizes", "%s: %v", name, err)
+		return err
 	}
 	if err := onnxio.Save(o.out, g, onnxio.WriteOptions{Version: toolVersion()}); err != nil {
 		return fail(exitIO, err)
 	}
 	return a.newDone(o, g)
+}
+
+// draw gives the network m, with the weights of trained unless it is nil.
+func (o *newFlags) draw(m zoo.Model, trained *ir.Graph, name string) (*ir.Graph, error) {
+	if trained == nil {
+		g, err := m.Graph()
+		if err != nil {
+			return nil, failf(exitUsage, "the flags of qvitc new give the sizes", "%s: %v", name, err)
+		}
+		return g, nil
+	}
+	g, err := m.(zoo.DeiT).From(trained)
+	if err != nil {
+		return nil, failf(exitUnsupported, "--patch, --image, --depth and --classes may change, the other sizes are those of that model", "%s as %s: %v", o.from, name, err)
+	}
+	return g, nil
+}
+
+// weightsText says where the weights come from.
+func (o *newFlags) weightsText() string {
+	if o.from != "" {
+		return "weights of " + o.from
+	}
+	return fmt.Sprintf("random weights of seed %d", o.seed)
 }
 
 // newDone says what was written.
@@ -91,16 +121,39 @@ func (a *app) newDone(o *newFlags, g *ir.Graph) error {
 		return fail(exitInternal, err)
 	}
 	if a.json {
-		return a.printJSON(map[string]any{"output": o.out, "bytes": back.bytes, "name": arch.Name, "parameters": arch.Params, "macs": arch.MACs.Total, "seed": o.seed})
+		return a.printJSON(map[string]any{"output": o.out, "bytes": back.bytes, "name": arch.Name, "parameters": arch.Params, "macs": arch.MACs.Total, "seed": o.seed, "from": o.from})
 	}
-	fmt.Fprintf(a.out, "%s  %s, %d parameters, %.3f GMACs, random weights of seed %d, %s\n",
-		o.out, arch.Name, arch.Params, float64(arch.MACs.Total)/1e9, o.seed, bytesText(back.bytes))
+	fmt.Fprintf(a.out, "%s  %s, %d parameters, %.3f GMACs, %s, %s\n",
+		o.out, arch.Name, arch.Params, float64(arch.MACs.Total)/1e9, o.weightsText(), bytesText(back.bytes))
 	return nil
 }
 
-// model gives the network that name and flags describe. deit, vit and swin
-// begin with the sizes of deit-tiny and swin-tiny.
-func (o *newFlags) model(name string) (zoo.Model, error) {
+// model gives the network that name and flags describe, and the clean graph of
+// the model that --from names. deit, vit and swin begin with its sizes, else with
+// those of deit-tiny and swin-tiny.
+func (a *app) model(name string, o *newFlags) (m zoo.Model, trained *ir.Graph, err error) {
+	if m, err = o.preset(name); err != nil || o.from == "" {
+		if err == nil {
+			m, err = o.resized(name, m)
+		}
+		return m, nil, err
+	}
+	if _, ok := m.(zoo.DeiT); !ok {
+		return nil, nil, failf(exitUsage, "--from is for deit and vit", "%s: the weights of a Swin cannot be resized", name)
+	}
+	src, err := a.load(o.from, passFlags{list: "clean"})
+	if err != nil {
+		return nil, nil, err
+	}
+	if m, err = zoo.SizesOf(src.graph); err != nil {
+		return nil, nil, failf(exitUnsupported, "", "%s: %v", o.from, err)
+	}
+	m, err = o.resized(name, m)
+	return m, src.graph, err
+}
+
+// preset is the network of a name before flags change its sizes.
+func (o *newFlags) preset(name string) (zoo.Model, error) {
 	base := map[string]string{"deit": "deit-tiny", "vit": "deit-tiny", "swin": "swin-tiny"}[name]
 	if base == "" {
 		base = name
@@ -109,6 +162,11 @@ func (o *newFlags) model(name string) (zoo.Model, error) {
 	if err != nil {
 		return nil, failf(exitUsage, "or deit, vit or swin with sizes", "%v", err)
 	}
+	return m, nil
+}
+
+// resized is m with the sizes that flags give.
+func (o *newFlags) resized(name string, m zoo.Model) (zoo.Model, error) {
 	for _, f := range []struct {
 		name string
 		n    int
@@ -131,7 +189,10 @@ func (o *newFlags) model(name string) (zoo.Model, error) {
 		if len(o.heads) == 1 {
 			m.Heads = o.heads[0]
 		}
-		m.MLP, m.Seed = o.mlp, o.seed
+		if o.mlp != 0 {
+			m.MLP = o.mlp
+		}
+		m.Seed = o.seed
 		return m, nil
 	case zoo.Swin:
 		if o.depth != 0 {

@@ -1,0 +1,152 @@
+package zoo_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/onnxio"
+	"github.com/qvitc/qvitc/ops"
+	"github.com/qvitc/qvitc/passes"
+	"github.com/qvitc/qvitc/zoo"
+)
+
+func cleaned(t *testing.T, g *ir.Graph) *ir.Graph {
+	t.Helper()
+	if _, err := (&passes.Driver{}).Run(g, passes.Clean); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func images(n, channels, side int, seed uint64) *ir.Tensor {
+	x, _ := ir.NewTensor(ir.Float32, n, channels, side, side)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range x.F32() {
+		x.F32()[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+func logits(t *testing.T, g *ir.Graph, x *ir.Tensor) *ir.Tensor {
+	t.Helper()
+	out, err := ops.EvalGraph(g, map[string]*ir.Tensor{g.Inputs[0].Name: x})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out[g.Outputs[0].Name]
+}
+
+func near(t *testing.T, have, want *ir.Tensor, tolerance float64) {
+	t.Helper()
+	if have.Len() != want.Len() {
+		t.Fatalf("%v and %v", have.Shape, want.Shape)
+	}
+	for i := range have.Len() {
+		if d := math.Abs(have.Float(i) - want.Float(i)); d > tolerance {
+			t.Fatalf("logit %d is %v, want %v", i, have.Float(i), want.Float(i))
+		}
+	}
+}
+
+// A network of the same size with the weights of an exporter's gives its answers.
+func TestFromExporters(t *testing.T) {
+	for _, file := range []string{
+		"../testdata/onnx/deit-fmnist.onnx",
+		"../../shared/models/timm-deit-op11-nofold-dyn/model.onnx",
+		"../../shared/models/tv-vit-op17-dyn/model.onnx",
+		"../../shared/models/timm10-deit-op17-dyn/model.onnx",
+	} {
+		t.Run(file, func(t *testing.T) {
+			src, err := onnxio.Load(file, onnxio.Options{})
+			if err != nil {
+				t.Skipf("not beside this repository: %v", err)
+			}
+			g := cleaned(t, src)
+			c, err := zoo.SizesOf(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have, err := c.From(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := images(2, c.Channels, c.Image, 1)
+			near(t, logits(t, have, x), logits(t, g, x), 2e-4)
+		})
+	}
+}
+
+// A network for images of a quarter of the size answers, with fewer blocks, as
+// its original does on the images enlarged: exactly but for the borders of the
+// patches, where enlarging looks across and a resized kernel cannot.
+func TestFromResizes(t *testing.T) {
+	big := zoo.DeiT{Dim: 24, Depth: 2, Heads: 3, Patch: 16, Image: 64, Channels: 3, Classes: 7, Seed: 3}
+	src := cleaned(t, draw(t, big))
+	small := big
+	small.Patch, small.Image = 4, 16
+	g, err := small.From(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Constant patches enlarge to constant patches, borders included where each is
+	// enlarged by itself.
+	const n = 2
+	x, y := images(n, 3, 16, 2), images(n, 3, 64, 2)
+	for i := range y.F32() {
+		col, row, plane := i%64, i/64%64, i/64/64
+		y.F32()[i] = x.F32()[plane*256+row/16*4*16+col/16*4]
+	}
+	for i := range x.F32() {
+		col, row, plane := i%16, i/16%16, i/256
+		x.F32()[i] = y.F32()[plane*64*64+row/4*16*64+col/4*16]
+	}
+	near(t, logits(t, g, x), logits(t, src, y), 1e-4)
+
+	other := small
+	other.Patch, other.Depth, other.Classes = 8, 1, 3 // another grid, a block less, a fresh head
+	if g, err = other.From(src); err != nil {
+		t.Fatal(err)
+	}
+	if s := logits(t, g, x).Shape; s[1] != 3 {
+		t.Errorf("logits of shape %v", s)
+	}
+}
+
+func TestFromRefuses(t *testing.T) {
+	have := zoo.DeiT{Dim: 24, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7}
+	src := cleaned(t, draw(t, have))
+	for want, change := range map[string]func(c *zoo.DeiT){
+		"no norm in block 2":                func(c *zoo.DeiT) { c.Depth = 3 },
+		"not with 2 heads":                  func(c *zoo.DeiT) { c.Heads = 2 },
+		"where the new network has [24 48]": func(c *zoo.DeiT) { c.MLP = 2 },
+		"not [48, 3, side, side]":           func(c *zoo.DeiT) { c.Dim = 48 },
+		"not [24, 1, side, side]":           func(c *zoo.DeiT) { c.Channels = 1 },
+	} {
+		c := have
+		change(&c)
+		if _, err := c.From(src); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	swin := cleaned(t, draw(t, smallSwin))
+	if _, err := (zoo.DeiT{Dim: 12, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7}).From(swin); err == nil {
+		t.Error("took a Swin's weights")
+	}
+	if c, err := zoo.SizesOf(ir.New("empty")); err == nil {
+		t.Errorf("sizes %+v of nothing", c)
+	}
+	odd := cleaned(t, draw(t, have))
+	for n := range odd.Nodes() {
+		if n.Role.Kind == ir.RoleFC2 && n.Role.Block == 1 {
+			scaled := odd.InsertAfter(n, "", "Mul", nil, []*ir.Value{n.Out(), odd.AddConst("gamma", ir.Of(make([]float32, 24), 24))}, "scaled")
+			odd.ReplaceUses(n.Out(), scaled.Out())
+			scaled.SetInput(0, n.Out())
+		}
+	}
+	if _, err := have.From(odd); err == nil || !strings.Contains(err.Error(), `no place for its parameter "`) {
+		t.Errorf("%v", err)
+	}
+}
