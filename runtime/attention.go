@@ -34,7 +34,9 @@ type attend struct {
 
 	y int // float32 result, matrix after matrix
 
-	codes  int // codes instead; -1: none
+	codes  int    // codes instead; -1: none
+	kept   int    // codes of the probabilities, see observe.go; -1: not kept
+	scores string // name of the product in front of the softmax
 	grid   kernel.Grid
 	to     []int32 // unit of the codes that each row becomes
 	perRow int     // units in a row of the codes
@@ -178,6 +180,9 @@ func (s *attend) item(st *State, h *hand, i int) {
 		kernel.SoftmaxQuantize(&h.w, probs, ldp, h.tile, ldt, n, s.keys, l, grid)
 	} else {
 		s.softmax(st, h, m, r, n, p.sums[m], grid)
+	}
+	if s.kept >= 0 {
+		s.keep(st, h, m*s.rows+r, n)
 	}
 	s.context(st, h, m, r, n, p.v[m])
 }

@@ -69,6 +69,9 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 		c.fuse()
 		c.p.weighWeights()
 	}
+	if cfg.KeepCodes {
+		c.keepCodes()
+	}
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}

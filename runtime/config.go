@@ -37,6 +37,10 @@ type Config struct {
 	// fused integer steps that hand codes on. Both give the same bytes.
 	NoFuse bool
 
+	// KeepCodes keeps the codes of every quantised operand for State.Codes, in memory of
+	// its own. The steps and their results are the same.
+	KeepCodes bool
+
 	// MaxMemory bounds, with Train, the bytes of one State (Program.Memory): as
 	// many segments of the graph as it takes run forward a second time during
 	// Backward rather than keep what the gradients need. The gradients are the same, bit for bit. A limit that
@@ -73,6 +77,7 @@ type Program struct {
 
 	hand    handSize // scratch of each thread of the fused steps
 	slots   int      // attention steps
+	sites   []codeSite
 	linears []*packedLinear
 	ready   sync.Once // their weights are packed
 

@@ -23,6 +23,7 @@ type conv struct {
 	kh, kw          int
 	sh, sw, dh, dw  int
 	padTop, padLeft int
+	codes           *convCodes // forward on codes; nil: in floats
 }
 
 func buildConv(c *compiler, n *ir.Node) (bool, error) {
@@ -66,6 +67,7 @@ func buildConv(c *compiler, n *ir.Node) (bool, error) {
 	if s.bias >= 0 {
 		s.in, s.dx = append(s.in, s.bias), append(s.dx, &s.dbg)
 	}
+	c.trainOnCodes(n, s)
 	c.emit(n, s)
 	return true, nil
 }
@@ -82,6 +84,15 @@ func (s *conv) forward(st *State) error {
 	x, w, y, cols := st.v[s.x], st.v[s.w], st.v[s.y], st.v[s.cols]
 	l, cg, og := s.oh*s.ow, s.ci/s.groups, s.co/s.groups
 	k := cg * s.kh * s.kw
+	if q := s.codes; q != nil {
+		f := q.pack(st, s, k)
+		for b := range s.batch {
+			p := cols[b*l*k:][:l*k]
+			s.gather(p, x[b*s.ci*s.h*s.wd:])
+			q.image(st, s, &f, y[b*s.co*l:][:s.co*l], p, l, k)
+		}
+		return nil
+	}
 	for b := range s.batch {
 		for g := range s.groups {
 			p := cols[(b*s.groups+g)*l*k:][:l*k]

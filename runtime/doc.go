@@ -26,7 +26,7 @@
 // Quantisers (ai.qvitc FakeQuant) round in Forward and pass gradients straight
 // through in Backward. A product of two quantised operands runs forward on their
 // integer codes, with the bits of the packed operator that it is exported as
-// (codes.go); what its gradients need is kept as codes, a byte each.
+// (codes.go; trainconv.go for a patch embedding); what its gradients need is kept as codes, a byte each.
 // Normalisations and GELUs, and below a memory limit whole segments of the graph,
 // run forward twice instead of being kept (recompute.go).
 //
@@ -34,7 +34,8 @@
 // inference chains of them become fused steps that hand codes on: a LayerNorm
 // writes the codes of the linear layer behind it, a product ends with its bias,
 // residual or GELU while its sums are in the cache, attention is one step per
-// block (fuse.go). The answers are those of the single operators, bit for bit.
+// block (fuse.go). The answers are those of the single operators, bit for bit;
+// Config.KeepCodes shows the codes of every quantiser (observe.go).
 // Session is the simple door for inference: any batch, many goroutines, one image
 // shared by several threads.
 //

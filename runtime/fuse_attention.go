@@ -57,7 +57,7 @@ func (f *fuser) attention(s step) bool {
 		}
 	}
 	a := &attend{
-		mats: mats, rows: ctx.m, keys: ctx.k, depth: scores.k, width: ctx.n, ops: ops, y: ctx.y, codes: -1,
+		mats: mats, rows: ctx.m, keys: ctx.k, depth: scores.k, width: ctx.n, ops: ops, y: ctx.y, codes: -1, kept: -1, scores: scores.name,
 		zq: scores.za, probs: ctx.gridA, kbits: scores.bbits, qbits: scores.abits, vbits: ctx.bbits, pbits: ctx.abits,
 	}
 	for i := range mats {

@@ -38,6 +38,7 @@ type qlinear struct {
 	qp      float32
 	m, n, k int
 	block   int // rows of one product
+	kept    int // codes of x, see observe.go; -1: not kept
 }
 
 // accLimit bounds the int32 sums held at a time, in elements.
@@ -56,7 +57,7 @@ func buildQLinear(c *compiler, n *ir.Node, wbits, abits int) (bool, error) {
 	}
 	s := &qlinear{
 		x: c.value(x), y: c.value(n.Out()), k: in[len(in)-1], n: w.Shape[0], m: size(in[:len(in)-1]),
-		xs: xs.F32()[0], xz: float32(xz.Int(0)), qp: float32(int(1)<<abits - 1), ws: ws.F32(),
+		xs: xs.F32()[0], xz: float32(xz.Int(0)), qp: float32(int(1)<<abits - 1), ws: ws.F32(), kept: -1,
 	}
 	if len(s.ws) != s.n {
 		return false, n.Errorf("the weight has %d rows and %d scales", s.n, len(s.ws))
@@ -103,6 +104,9 @@ func (s *qlinear) forward(st *State) error {
 		m := min(s.block, s.m-r)
 		codes, acc := st.u8[:m*s.k], st.i32[:m*s.n]
 		kernel.QuantizeU8(codes, x[r*s.k:], s.xs, s.xz, 0, s.qp, 0)
+		if s.kept >= 0 {
+			copy(st.u(s.kept)[r*s.k:], codes)
+		}
 		st.w.IGemm(m, s.n, s.k, codes, s.k, s.weight, s.k, acc, s.n)
 		for i := range m {
 			s.finish(y[(r+i)*s.n:][:s.n], acc[i*s.n:][:s.n])
@@ -142,6 +146,7 @@ type qmatmul struct {
 
 	abits, bbits int
 	gridA, gridB []kernel.Grid // quantisers by matrix: of a, and of b as unsigned codes
+	keptA, keptB int           // codes, see observe.go; -1: not kept
 }
 
 // qproduct is one matrix product of the batch.
@@ -156,7 +161,7 @@ func buildQMatMul(c *compiler, n *ir.Node, abits, bbits int) (bool, error) {
 	if as == nil || bs == nil || az == nil || bz == nil || az.Len() != 1 || bz.Len() != 1 || !isFloat(va) || !isFloat(vb) {
 		return false, nil
 	}
-	s := &qmatmul{za: int32(az.Int(0)), qa: float32(int(1)<<abits - 1), half: float32(int(1) << (bbits - 1)), abits: abits, bbits: bbits}
+	s := &qmatmul{za: int32(az.Int(0)), qa: float32(int(1)<<abits - 1), half: float32(int(1) << (bbits - 1)), abits: abits, bbits: bbits, keptA: -1, keptB: -1}
 	s.zb = int32(bz.Int(0)) - int32(s.half)
 	if x := c.turned[vb]; x != nil {
 		s.turned, vb = true, x
@@ -229,6 +234,9 @@ func (s *qmatmul) forward(st *State) error {
 		p := &s.products[i]
 		kernel.QuantizeU8(ua, a[p.a:], p.as, float32(s.za), 0, s.qa, 0)
 		kernel.QuantizeS8(ub, b[p.b:], p.bs, float32(s.zb), -s.half, s.half-1)
+		if s.keptA >= 0 {
+			s.keep(st, p, ua, ub)
+		}
 		bt := ub
 		if !s.turned {
 			bt = ut

@@ -43,10 +43,13 @@ type codedConv struct {
 func (c *compiler) findCodedConvs() {
 	c.convs = map[*ir.Node]*codedConv{}
 	c.convWeights = map[*ir.Node]bool{}
-	if c.cfg.Train || c.cfg.floatProducts {
-		return
-	}
 	for n := range c.g.Nodes() {
+		if c.cfg.Train || c.cfg.floatProducts {
+			if _, w := c.convQuants(n); w != nil {
+				c.convWeights[w] = true
+			}
+			continue
+		}
 		if n.Is("Conv") && n.Attrs.Int("group", 1) == 1 && len(n.Inputs) >= 2 && isFloat(n.Inputs[0]) {
 			if k := c.codedConv(n); k != nil {
 				c.convs[n] = k
