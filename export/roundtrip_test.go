@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +127,40 @@ func through(t *testing.T, g *ir.Graph, to Target) *ir.Graph {
 		t.Fatalf("%v: the batch is %v", to, file.Inputs[0].Type.Shape[0])
 	}
 	return file
+}
+
+// TestFixedPoint writes the block in every form, reads it and writes it again in the
+// same form, again and again: once the quantisers have the names that reading gives
+// them, the same bytes.
+func TestFixedPoint(t *testing.T) {
+	for i, to := range append(slices.Clone(everyTarget), Target{Format: FormatPacked}) {
+		whole := i == len(everyTarget)
+		g := blockStudent(t, 3, 4)
+		var first []byte
+		for k := range 4 {
+			b, err := Build(g, to)
+			if err != nil {
+				t.Fatalf("%v: %v", to, err)
+			}
+			b.Write.Whole = whole
+			bytes, err := onnxio.Encode(b.Graph, b.Write)
+			if err != nil {
+				t.Fatalf("%v: %v", to, err)
+			}
+			if k == 1 {
+				first = bytes
+			} else if k > 1 && !slices.Equal(bytes, first) {
+				t.Errorf("%v, whole %v: written %d times the file has other bytes", to, whole, k+1)
+				break
+			}
+			if g, err = onnxio.Decode(bytes, onnxio.Options{}); err != nil {
+				t.Fatalf("%v: %v", to, err)
+			}
+			if _, err := Source(g); err != nil {
+				t.Fatalf("%v: %v", to, err)
+			}
+		}
+	}
 }
 
 // TestRoundTrips writes the block at all widths in every form, reads it, writes

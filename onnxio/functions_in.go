@@ -218,6 +218,10 @@ func (d *decoder) inlineCall(s *scope, f *function, attrs ir.Attrs, inputs []*ir
 	if err != nil {
 		return err
 	}
+	free := s.free
+	if f.key == (funcKey{domain: ir.Domain, name: WholeOp}) { // the graph itself: its names are its own
+		free = s.asItIs
+	}
 	m := map[*ir.Value]*ir.Value{}
 	for i, v := range b.g.Inputs {
 		m[v] = nil
@@ -235,7 +239,7 @@ func (d *decoder) inlineCall(s *scope, f *function, attrs ir.Attrs, inputs []*ir
 		var in []*ir.Value
 		for _, v := range n.Inputs {
 			if v.IsConst() && m[v] == nil {
-				m[v] = s.g.AddConst(s.free(v.Name), v.Const)
+				m[v] = s.g.AddConst(free(v.Name), v.Const)
 			}
 			in = append(in, m[v])
 		}
@@ -243,7 +247,7 @@ func (d *decoder) inlineCall(s *scope, f *function, attrs ir.Attrs, inputs []*ir
 		for i, v := range n.Outputs {
 			if v != nil {
 				if names[i] = wanted[v]; names[i] == "" {
-					names[i] = s.free(v.Name)
+					names[i] = free(v.Name)
 				}
 			}
 		}
@@ -262,7 +266,7 @@ func (d *decoder) inlineCall(s *scope, f *function, attrs ir.Attrs, inputs []*ir
 			continue
 		}
 		if v.IsConst() && m[v] == nil {
-			m[v] = s.g.AddConst(s.free(v.Name), v.Const)
+			m[v] = s.g.AddConst(free(v.Name), v.Const)
 		}
 		if m[v] == nil {
 			return fmt.Errorf("output %s of function %s is an input that the call leaves out", ir.Quote(name), ir.Quote(f.key.String()))
@@ -272,6 +276,14 @@ func (d *decoder) inlineCall(s *scope, f *function, attrs ir.Attrs, inputs []*ir
 		s.ready[c] = true
 	}
 	return nil
+}
+
+// asItIs gives the name itself where free would.
+func (s *scope) asItIs(name string) string {
+	if s.g.Value(name) == nil && !s.reserved[name] {
+		return name
+	}
+	return s.free(name)
 }
 
 // free gives a name that neither the graph nor a node still to come uses.

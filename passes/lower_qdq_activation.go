@@ -25,9 +25,9 @@ func (l *qdqLowering) activation(s *quantSettings) (bool, error) {
 	root := n
 	if t := soleUser(n.Out()); t.Is("Transpose") && !l.g.IsOutput(n.Out()) && len(perm(t)) == x.Type.Rank() {
 		p := perm(t)
-		k := l.g.InsertBefore(n, "", "Transpose", t.Attrs.Clone(), []*ir.Value{x}, x.Name+".t")
+		k := l.g.InsertBefore(n, "", "Transpose", t.Attrs.Clone(), []*ir.Value{x}, t.Out().Name)
 		k.Out().Type = t.Out().Type
-		x = l.r.inherit(k, t).Out()
+		x = l.names.hold(l.r.inherit(k, t).Out(), t.Out().Name)
 		for i, a := range p {
 			if q.axis >= 0 && a == q.axis {
 				q.axis = i
@@ -65,14 +65,18 @@ func (l *qdqLowering) activation(s *quantSettings) (bool, error) {
 	}
 	c.Name = partName(n, "/codes")
 	params[0] = v
-	d := l.g.InsertBefore(n, "", "DequantizeLinear", attrs(), params, root.Out().Name)
+	d := l.g.InsertBefore(n, "", "DequantizeLinear", attrs(), params, n.Out().Name)
 	d.Out().Type = root.Out().Type
 	v = l.r.inherit(d, n).Out()
 	if e.Bits() == 8 && q.axis >= 0 && readByProduct(root.Out()) {
 		v = l.apart(n, v, q)
 	}
-	substitute(l.g, root.Out(), v)
-	if root != n {
+	if root == n {
+		substitute(l.g, n.Out(), v)
+	} else { // each keeps its name: the Transpose that moved and the quantised value
+		if l.g.ReplaceUses(root.Out(), v); !l.g.IsOutput(v) {
+			l.names.hold(v, n.Out().Name)
+		}
 		l.g.Remove(root)
 	}
 	l.g.Remove(n)

@@ -149,6 +149,7 @@ func (z *raiser) quantise(before *ir.Node, x *ir.Value, q grid, scaleName, zeroN
 	}
 	n.Name = name
 	n.Out().Type = x.Type
+	z.names.hold(n.Out(), name) // the DequantizeLinear that goes may have it
 	z.r.rewrote(n)
 	z.made[key] = append(z.made[key], n.Out())
 	return n.Out()

@@ -260,15 +260,18 @@ func (d *dataFlags) some(ctx context.Context, m *model) ([]map[string]*ir.Tensor
 }
 
 // describe notes in the file how it was made: what the source says of itself,
-// and the form and the file it was made from.
+// and the form and the file of another form it was made from. A file that was in
+// this form before keeps what it says, so that writing it again gives the same.
 func describe(b *export.Built, m *model) error {
 	meta := b.Graph.Meta
+	if meta["qvitc.format"] != string(b.Format) {
+		meta["qvitc.source"] = m.sha
+	}
 	meta["qvitc.format"] = string(b.Format)
 	if meta["qvitc.version"] == "" {
 		meta["qvitc.version"] = toolVersion()
 	}
-	meta["qvitc.source"] = m.sha
 	var err error
-	meta["qvitc.layers"], err = layersText(b)
+	meta["qvitc.layers"], err = layersText(b, rolesIn(meta["qvitc.layers"]))
 	return fail(exitInternal, err)
 }

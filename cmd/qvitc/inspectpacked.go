@@ -31,7 +31,7 @@ func (a *app) inspectPacked(m *model, tree bool) error {
 		return err
 	}
 	in := inspectedPacked{Model: m.path, Bytes: m.bytes, Packed: true, Version: m.graph.Meta["qvitc.version"], Recipe: map[string]string{},
-		Input: []int{shape.C, shape.H, shape.W}, Layers: export.LayerBits(m.graph), Operators: operators(m.graph)}
+		Input: []int{shape.C, shape.H, shape.W}, Layers: layersOf(m.graph, rolesIn(m.graph.Meta["qvitc.layers"])), Operators: operators(m.graph)}
 	if in.Classes, err = m.classes(); err != nil {
 		return err
 	}

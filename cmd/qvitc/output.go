@@ -78,7 +78,7 @@ func (j *job) meta(g *ir.Graph) error {
 	if err != nil {
 		return err
 	}
-	layers, err := layersText(j.built)
+	layers, err := layersText(j.built, nil)
 	if err != nil {
 		return err
 	}
@@ -92,15 +92,15 @@ func (j *job) meta(g *ir.Graph) error {
 	return nil
 }
 
-// layersText lists the bits of every layer, as JSON.
-func layersText(b *export.Built) (string, error) {
+// layersText is layersOf the graph that b stands for, as JSON.
+func layersText(b *export.Built, roles map[string]string) (string, error) {
 	g, _ := b.Graph.Clone()
 	if b.Format != export.FormatPacked {
 		if _, err := export.Raise(g); err != nil {
 			return "", err
 		}
 	}
-	text, err := json.Marshal(export.LayerBits(g))
+	text, err := json.Marshal(layersOf(g, roles))
 	return string(text), err
 }
 
