@@ -72,6 +72,9 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	if cfg.KeepCodes {
 		c.keepCodes()
 	}
+	if cfg.Train {
+		c.fuseTraining()
+	}
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}

@@ -621,7 +621,7 @@ cols26:
 	JMP       cols26
 
 colsTail27:
-	TESTQ     R10, R10
+	KORTESTW  K1, K1
 	JZ        colsDone28
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
@@ -654,7 +654,7 @@ cols30:
 	JMP       cols30
 
 colsTail31:
-	TESTQ     R10, R10
+	KORTESTW  K1, K1
 	JZ        colsDone32
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
@@ -710,7 +710,7 @@ cols36:
 	JMP       cols36
 
 colsTail37:
-	TESTQ     R10, R10
+	KORTESTW  K1, K1
 	JZ        colsDone38
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
@@ -743,7 +743,7 @@ cols40:
 	JMP       cols40
 
 colsTail41:
-	TESTQ     R10, R10
+	KORTESTW  K1, K1
 	JZ        colsDone42
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
@@ -778,24 +778,24 @@ TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
 	VMOVUPS magnBits<>+0(SB), Z1
 	TESTQ   CX, CX
 	JZ      none43
-	XORQ    SI, SI
+	XORQ    BX, BX
 
 cols45:
-	CMPQ    SI, DX
+	CMPQ    BX, DX
 	JGE     colsTail46
-	VMOVUPS (AX)(SI*1), Z2
-	VMOVUPS (CX)(SI*1), Z3
+	VMOVUPS (AX)(BX*1), Z2
+	VMOVUPS (CX)(BX*1), Z3
 	VMULPS  Z3, Z2, Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
-	ADDQ    $0x40, SI
+	ADDQ    $0x40, BX
 	JMP     cols45
 
 colsTail46:
-	TESTQ     BX, BX
+	KORTESTW  K1, K1
 	JZ        colsDone47
-	VMOVUPS.Z (AX)(SI*1), K1, Z2
-	VMOVUPS.Z (CX)(SI*1), K1, Z3
+	VMOVUPS.Z (AX)(BX*1), K1, Z2
+	VMOVUPS.Z (CX)(BX*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
@@ -816,7 +816,7 @@ cols48:
 	JMP     cols48
 
 colsTail49:
-	TESTQ     BX, BX
+	KORTESTW  K1, K1
 	JZ        colsDone50
 	VMOVUPS.Z (AX)(CX*1), K1, Z2
 	VANDPS    Z1, Z2, Z2

@@ -205,17 +205,17 @@ TEXT ·fakeQuantColsAVX512(SB), NOSPLIT, $0-120
 	SHLQ         $0x02, DI
 
 rows11:
-	XORQ R10, R10
+	XORQ R9, R9
 
 cols12:
-	CMPQ    R10, R8
+	CMPQ    R9, R8
 	JGE     colsTail13
-	VMOVUPS (CX)(R10*1), Z2
-	VMOVUPS (DX)(R10*1), Z3
+	VMOVUPS (CX)(R9*1), Z2
+	VMOVUPS (DX)(R9*1), Z3
 	VXORPS  X4, X4, X4
 	TESTQ   BX, BX
 	JZ      noZero15
-	VMOVUPS (BX)(R10*1), Z4
+	VMOVUPS (BX)(R9*1), Z4
 	VMOVAPS Z4, Z4
 
 noZero15:
@@ -226,19 +226,19 @@ noZero15:
 	VMINPS      Z2, Z1, Z2
 	VSUBPS      Z4, Z2, Z2
 	VMULPS      Z3, Z2, Z2
-	VMOVUPS     Z2, (AX)(R10*1)
-	ADDQ        $0x40, R10
+	VMOVUPS     Z2, (AX)(R9*1)
+	ADDQ        $0x40, R9
 	JMP         cols12
 
 colsTail13:
-	TESTQ     R9, R9
+	KORTESTW  K1, K1
 	JZ        colsDone14
-	VMOVUPS.Z (CX)(R10*1), K1, Z2
-	VMOVUPS.Z (DX)(R10*1), K1, Z3
+	VMOVUPS.Z (CX)(R9*1), K1, Z2
+	VMOVUPS.Z (DX)(R9*1), K1, Z3
 	VXORPS    X5, X5, X5
 	TESTQ     BX, BX
 	JZ        noZero16
-	VMOVUPS.Z (BX)(R10*1), K1, Z5
+	VMOVUPS.Z (BX)(R9*1), K1, Z5
 	VMOVAPS   Z5, Z5
 
 noZero16:
@@ -249,7 +249,7 @@ noZero16:
 	VMINPS      Z2, Z1, Z2
 	VSUBPS      Z5, Z2, Z2
 	VMULPS      Z3, Z2, Z2
-	VMOVUPS     Z2, K1, (AX)(R10*1)
+	VMOVUPS     Z2, K1, (AX)(R9*1)
 
 colsDone14:
 	ADDQ DI, AX

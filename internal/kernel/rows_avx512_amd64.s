@@ -23,20 +23,20 @@ TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-64
 
 rows1:
 	VMOVUPS negInf<>+0(SB), Z0
-	XORQ    R8, R8
+	XORQ    DI, DI
 
 cols2:
-	CMPQ    R8, SI
+	CMPQ    DI, SI
 	JGE     colsTail3
-	VMOVUPS (CX)(R8*1), Z1
+	VMOVUPS (CX)(DI*1), Z1
 	VMAXPS  Z1, Z0, Z0
-	ADDQ    $0x40, R8
+	ADDQ    $0x40, DI
 	JMP     cols2
 
 colsTail3:
-	TESTQ     DI, DI
+	KORTESTW  K1, K1
 	JZ        colsDone4
-	VMOVUPS.Z (CX)(R8*1), K1, Z1
+	VMOVUPS.Z (CX)(DI*1), K1, Z1
 	VMAXPS    Z1, Z0, K1, Z0
 
 colsDone4:
@@ -50,12 +50,12 @@ colsDone4:
 	VMAXPS     Z1, Z0, Z0
 	VXORPS     X2, X2, X2
 	VMOVUPS    expMin<>+0(SB), Z1
-	XORQ       R8, R8
+	XORQ       DI, DI
 
 cols5:
-	CMPQ         R8, SI
+	CMPQ         DI, SI
 	JGE          colsTail6
-	VMOVUPS      (CX)(R8*1), Z3
+	VMOVUPS      (CX)(DI*1), Z3
 	VSUBPS       Z0, Z3, Z3
 	VMAXPS       Z3, Z1, Z3
 	VMULPS       log2e<>+0(SB), Z3, Z4
@@ -71,14 +71,14 @@ cols5:
 	VFMADD213PS  expP0<>+0(SB), Z3, Z5
 	VSCALEFPS    Z4, Z5, Z5
 	VADDPS       Z5, Z2, Z2
-	VMOVUPS      Z5, (AX)(R8*1)
-	ADDQ         $0x40, R8
+	VMOVUPS      Z5, (AX)(DI*1)
+	ADDQ         $0x40, DI
 	JMP          cols5
 
 colsTail6:
-	TESTQ        DI, DI
+	KORTESTW     K1, K1
 	JZ           colsDone7
-	VMOVUPS.Z    (CX)(R8*1), K1, Z3
+	VMOVUPS.Z    (CX)(DI*1), K1, Z3
 	VSUBPS       Z0, Z3, Z3
 	VMAXPS       Z3, Z1, Z3
 	VMULPS       log2e<>+0(SB), Z3, Z0
@@ -95,7 +95,7 @@ colsTail6:
 	VSCALEFPS    Z0, Z1, Z1
 	VMOVAPS.Z    Z1, K1, Z1
 	VADDPS       Z1, Z2, Z2
-	VMOVUPS      Z1, K1, (AX)(R8*1)
+	VMOVUPS      Z1, K1, (AX)(DI*1)
 
 colsDone7:
 	VSHUFF32X4 $0x4e, Z2, Z2, Z0
@@ -108,23 +108,23 @@ colsDone7:
 	VADDPS     Z0, Z2, Z2
 	VMOVUPS    one<>+0(SB), Z0
 	VDIVPS     Z2, Z0, Z0
-	XORQ       R8, R8
+	XORQ       DI, DI
 
 cols8:
-	CMPQ    R8, SI
+	CMPQ    DI, SI
 	JGE     colsTail9
-	VMOVUPS (AX)(R8*1), Z1
+	VMOVUPS (AX)(DI*1), Z1
 	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)(R8*1)
-	ADDQ    $0x40, R8
+	VMOVUPS Z1, (AX)(DI*1)
+	ADDQ    $0x40, DI
 	JMP     cols8
 
 colsTail9:
-	TESTQ     DI, DI
+	KORTESTW  K1, K1
 	JZ        colsDone10
-	VMOVUPS.Z (AX)(R8*1), K1, Z1
+	VMOVUPS.Z (AX)(DI*1), K1, Z1
 	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(R8*1)
+	VMOVUPS   Z1, K1, (AX)(DI*1)
 
 colsDone10:
 	ADDQ BX, AX
@@ -281,29 +281,29 @@ TEXT ·softmaxRowsBackwardAVX512(SB), NOSPLIT, $0-89
 	BZHIQ   R8, R9, R9
 	KMOVW   R9, K1
 	SHLQ    $0x02, SI
-	MOVB    acc+88(FP), R9
-	MOVBQZX R9, R9
-	TESTQ   R9, R9
+	MOVB    acc+88(FP), R8
+	MOVBQZX R8, R8
+	TESTQ   R8, R8
 	JZ      variant12
 
 rows13:
 	VXORPS X0, X0, X0
-	XORQ   R9, R9
+	XORQ   R8, R8
 
 cols14:
-	CMPQ        R9, DI
+	CMPQ        R8, DI
 	JGE         colsTail15
-	VMOVUPS     (CX)(R9*1), Z1
-	VMOVUPS     (DX)(R9*1), Z2
+	VMOVUPS     (CX)(R8*1), Z1
+	VMOVUPS     (DX)(R8*1), Z2
 	VFMADD231PS Z1, Z2, Z0
-	ADDQ        $0x40, R9
+	ADDQ        $0x40, R8
 	JMP         cols14
 
 colsTail15:
-	TESTQ       R8, R8
+	KORTESTW    K1, K1
 	JZ          colsDone16
-	VMOVUPS.Z   (CX)(R9*1), K1, Z1
-	VMOVUPS.Z   (DX)(R9*1), K1, Z2
+	VMOVUPS.Z   (CX)(R8*1), K1, Z1
+	VMOVUPS.Z   (DX)(R8*1), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
 colsDone16:
@@ -315,29 +315,29 @@ colsDone16:
 	VADDPS     Z1, Z0, Z0
 	VPERMILPS  $0xb1, Z0, Z1
 	VADDPS     Z1, Z0, Z0
-	XORQ       R9, R9
+	XORQ       R8, R8
 
 cols17:
-	CMPQ        R9, DI
+	CMPQ        R8, DI
 	JGE         colsTail18
-	VMOVUPS     (DX)(R9*1), Z1
-	VMOVUPS     (CX)(R9*1), Z2
+	VMOVUPS     (DX)(R8*1), Z1
+	VMOVUPS     (CX)(R8*1), Z2
 	VSUBPS      Z0, Z1, Z1
-	VMOVUPS     (AX)(R9*1), Z3
+	VMOVUPS     (AX)(R8*1), Z3
 	VFMADD213PS Z3, Z2, Z1
-	VMOVUPS     Z1, (AX)(R9*1)
-	ADDQ        $0x40, R9
+	VMOVUPS     Z1, (AX)(R8*1)
+	ADDQ        $0x40, R8
 	JMP         cols17
 
 colsTail18:
-	TESTQ       R8, R8
+	KORTESTW    K1, K1
 	JZ          colsDone19
-	VMOVUPS.Z   (DX)(R9*1), K1, Z1
-	VMOVUPS.Z   (CX)(R9*1), K1, Z2
+	VMOVUPS.Z   (DX)(R8*1), K1, Z1
+	VMOVUPS.Z   (CX)(R8*1), K1, Z2
 	VSUBPS      Z0, Z1, Z1
-	VMOVUPS.Z   (AX)(R9*1), K1, Z3
+	VMOVUPS.Z   (AX)(R8*1), K1, Z3
 	VFMADD213PS Z3, Z2, Z1
-	VMOVUPS     Z1, K1, (AX)(R9*1)
+	VMOVUPS     Z1, K1, (AX)(R8*1)
 
 colsDone19:
 	ADDQ SI, AX
@@ -350,22 +350,22 @@ colsDone19:
 variant12:
 rows20:
 	VXORPS X0, X0, X0
-	XORQ   R9, R9
+	XORQ   R8, R8
 
 cols21:
-	CMPQ        R9, DI
+	CMPQ        R8, DI
 	JGE         colsTail22
-	VMOVUPS     (CX)(R9*1), Z1
-	VMOVUPS     (DX)(R9*1), Z2
+	VMOVUPS     (CX)(R8*1), Z1
+	VMOVUPS     (DX)(R8*1), Z2
 	VFMADD231PS Z1, Z2, Z0
-	ADDQ        $0x40, R9
+	ADDQ        $0x40, R8
 	JMP         cols21
 
 colsTail22:
-	TESTQ       R8, R8
+	KORTESTW    K1, K1
 	JZ          colsDone23
-	VMOVUPS.Z   (CX)(R9*1), K1, Z1
-	VMOVUPS.Z   (DX)(R9*1), K1, Z2
+	VMOVUPS.Z   (CX)(R8*1), K1, Z1
+	VMOVUPS.Z   (DX)(R8*1), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 
 colsDone23:
@@ -377,27 +377,27 @@ colsDone23:
 	VADDPS     Z1, Z0, Z0
 	VPERMILPS  $0xb1, Z0, Z1
 	VADDPS     Z1, Z0, Z0
-	XORQ       R9, R9
+	XORQ       R8, R8
 
 cols24:
-	CMPQ    R9, DI
+	CMPQ    R8, DI
 	JGE     colsTail25
-	VMOVUPS (DX)(R9*1), Z1
-	VMOVUPS (CX)(R9*1), Z2
+	VMOVUPS (DX)(R8*1), Z1
+	VMOVUPS (CX)(R8*1), Z2
 	VSUBPS  Z0, Z1, Z1
 	VMULPS  Z2, Z1, Z1
-	VMOVUPS Z1, (AX)(R9*1)
-	ADDQ    $0x40, R9
+	VMOVUPS Z1, (AX)(R8*1)
+	ADDQ    $0x40, R8
 	JMP     cols24
 
 colsTail25:
-	TESTQ     R8, R8
+	KORTESTW  K1, K1
 	JZ        colsDone26
-	VMOVUPS.Z (DX)(R9*1), K1, Z1
-	VMOVUPS.Z (CX)(R9*1), K1, Z2
+	VMOVUPS.Z (DX)(R8*1), K1, Z1
+	VMOVUPS.Z (CX)(R8*1), K1, Z2
 	VSUBPS    Z0, Z1, Z1
 	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(R9*1)
+	VMOVUPS   Z1, K1, (AX)(R8*1)
 
 colsDone26:
 	ADDQ SI, AX
@@ -440,34 +440,34 @@ TEXT ·layerNormAVX512(SB), NOSPLIT, $0-164
 	JZ           variant29
 
 rows30:
-	MOVQ R9, R12
+	MOVQ R9, R11
 	CMPQ R8, $0x02
 	JGE  two31
-	XORQ R12, R12
+	XORQ R11, R11
 
 two31:
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	XORQ   R13, R13
+	XORQ   R12, R12
 
 cols32:
-	CMPQ    R13, R10
+	CMPQ    R12, R10
 	JGE     colsTail33
-	LEAQ    (R13)(R12*1), R14
-	VMOVUPS (BX)(R13*1), Z4
+	LEAQ    (R12)(R11*1), R13
+	VMOVUPS (BX)(R12*1), Z4
 	VADDPS  Z4, Z2, Z2
-	VMOVUPS (BX)(R14*1), Z4
+	VMOVUPS (BX)(R13*1), Z4
 	VADDPS  Z4, Z3, Z3
-	ADDQ    $0x40, R13
+	ADDQ    $0x40, R12
 	JMP     cols32
 
 colsTail33:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone34
-	LEAQ      (R13)(R12*1), R14
-	VMOVUPS.Z (BX)(R13*1), K1, Z4
+	LEAQ      (R12)(R11*1), R13
+	VMOVUPS.Z (BX)(R12*1), K1, Z4
 	VADDPS    Z4, Z2, Z2
-	VMOVUPS.Z (BX)(R14*1), K1, Z4
+	VMOVUPS.Z (BX)(R13*1), K1, Z4
 	VADDPS    Z4, Z3, Z3
 
 colsDone34:
@@ -491,30 +491,30 @@ colsDone34:
 	VPERMILPS  $0xb1, Z3, Z4
 	VADDPS     Z4, Z3, Z3
 	VDIVPS     Z1, Z3, Z3
-	XORQ       R13, R13
+	XORQ       R12, R12
 
 cols35:
-	CMPQ        R13, R10
+	CMPQ        R12, R10
 	JGE         colsTail36
-	LEAQ        (R13)(R12*1), R14
-	VMOVUPS     (BX)(R13*1), Z4
+	LEAQ        (R12)(R11*1), R13
+	VMOVUPS     (BX)(R12*1), Z4
 	VSUBPS      Z2, Z4, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS     (BX)(R14*1), Z4
+	VMOVUPS     (BX)(R13*1), Z4
 	VSUBPS      Z3, Z4, Z4
 	VFMADD231PS Z4, Z4, Z6
-	ADDQ        $0x40, R13
+	ADDQ        $0x40, R12
 	JMP         cols35
 
 colsTail36:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone37
-	LEAQ        (R13)(R12*1), R14
-	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	LEAQ        (R12)(R11*1), R13
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
 	VSUBPS      Z2, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS.Z   (BX)(R14*1), K1, Z4
+	VMOVUPS.Z   (BX)(R13*1), K1, Z4
 	VSUBPS      Z3, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z6
@@ -546,59 +546,59 @@ colsDone37:
 	VSQRTPS    Z6, Z6
 	VMOVUPS    one<>+0(SB), Z7
 	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), R13
-	TESTQ      R12, R12
-	CMOVQEQ    CX, R13
-	VMOVSS     X3, (R13)
+	LEAQ       4(CX), R12
+	TESTQ      R11, R11
+	CMOVQEQ    CX, R12
+	VMOVSS     X3, (R12)
 	VMOVSS     X2, (CX)
 	ADDQ       $0x08, CX
-	LEAQ       4(DX), R13
-	TESTQ      R12, R12
-	CMOVQEQ    DX, R13
-	VMOVSS     X7, (R13)
+	LEAQ       4(DX), R12
+	TESTQ      R11, R11
+	CMOVQEQ    DX, R12
+	VMOVSS     X7, (R12)
 	VMOVSS     X4, (DX)
 	ADDQ       $0x08, DX
-	XORQ       R13, R13
+	XORQ       R12, R12
 
 cols38:
-	CMPQ        R13, R10
+	CMPQ        R12, R10
 	JGE         colsTail39
-	LEAQ        (R13)(R12*1), R14
-	VMOVUPS     (BX)(R13*1), Z8
+	LEAQ        (R12)(R11*1), R13
+	VMOVUPS     (BX)(R12*1), Z8
 	VSUBPS      Z2, Z8, Z8
 	VMULPS      Z4, Z8, Z8
-	VMOVUPS     (DI)(R13*1), Z9
-	VMOVUPS     (SI)(R13*1), Z10
+	VMOVUPS     (DI)(R12*1), Z9
+	VMOVUPS     (SI)(R12*1), Z10
 	VFMADD213PS Z9, Z10, Z8
-	VMOVUPS     Z8, (AX)(R13*1)
-	VMOVUPS     (BX)(R14*1), Z8
+	VMOVUPS     Z8, (AX)(R12*1)
+	VMOVUPS     (BX)(R13*1), Z8
 	VSUBPS      Z3, Z8, Z8
 	VMULPS      Z7, Z8, Z8
-	VMOVUPS     (DI)(R13*1), Z9
-	VMOVUPS     (SI)(R13*1), Z10
+	VMOVUPS     (DI)(R12*1), Z9
+	VMOVUPS     (SI)(R12*1), Z10
 	VFMADD213PS Z9, Z10, Z8
-	VMOVUPS     Z8, (AX)(R14*1)
-	ADDQ        $0x40, R13
+	VMOVUPS     Z8, (AX)(R13*1)
+	ADDQ        $0x40, R12
 	JMP         cols38
 
 colsTail39:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone40
-	LEAQ        (R13)(R12*1), R12
-	VMOVUPS.Z   (BX)(R13*1), K1, Z8
+	LEAQ        (R12)(R11*1), R11
+	VMOVUPS.Z   (BX)(R12*1), K1, Z8
 	VSUBPS      Z2, Z8, Z8
 	VMULPS      Z4, Z8, Z8
-	VMOVUPS.Z   (DI)(R13*1), K1, Z4
-	VMOVUPS.Z   (SI)(R13*1), K1, Z9
+	VMOVUPS.Z   (DI)(R12*1), K1, Z4
+	VMOVUPS.Z   (SI)(R12*1), K1, Z9
 	VFMADD213PS Z4, Z9, Z8
-	VMOVUPS     Z8, K1, (AX)(R13*1)
-	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VMOVUPS     Z8, K1, (AX)(R12*1)
+	VMOVUPS.Z   (BX)(R11*1), K1, Z4
 	VSUBPS      Z3, Z4, Z4
 	VMULPS      Z7, Z4, Z4
-	VMOVUPS.Z   (DI)(R13*1), K1, Z7
-	VMOVUPS.Z   (SI)(R13*1), K1, Z8
+	VMOVUPS.Z   (DI)(R12*1), K1, Z7
+	VMOVUPS.Z   (SI)(R12*1), K1, Z8
 	VFMADD213PS Z7, Z8, Z4
-	VMOVUPS     Z4, K1, (AX)(R12*1)
+	VMOVUPS     Z4, K1, (AX)(R11*1)
 
 colsDone40:
 	LEAQ (BX)(R9*2), BX
@@ -617,26 +617,26 @@ rows41:
 two42:
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	XORQ   R12, R12
+	XORQ   R11, R11
 
 cols43:
-	CMPQ    R12, R10
+	CMPQ    R11, R10
 	JGE     colsTail44
-	LEAQ    (R12)(DI*1), R13
-	VMOVUPS (BX)(R12*1), Z4
+	LEAQ    (R11)(DI*1), R12
+	VMOVUPS (BX)(R11*1), Z4
 	VADDPS  Z4, Z2, Z2
-	VMOVUPS (BX)(R13*1), Z4
+	VMOVUPS (BX)(R12*1), Z4
 	VADDPS  Z4, Z3, Z3
-	ADDQ    $0x40, R12
+	ADDQ    $0x40, R11
 	JMP     cols43
 
 colsTail44:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone45
-	LEAQ      (R12)(DI*1), R13
-	VMOVUPS.Z (BX)(R12*1), K1, Z4
+	LEAQ      (R11)(DI*1), R12
+	VMOVUPS.Z (BX)(R11*1), K1, Z4
 	VADDPS    Z4, Z2, Z2
-	VMOVUPS.Z (BX)(R13*1), K1, Z4
+	VMOVUPS.Z (BX)(R12*1), K1, Z4
 	VADDPS    Z4, Z3, Z3
 
 colsDone45:
@@ -660,30 +660,30 @@ colsDone45:
 	VPERMILPS  $0xb1, Z3, Z4
 	VADDPS     Z4, Z3, Z3
 	VDIVPS     Z1, Z3, Z3
-	XORQ       R12, R12
+	XORQ       R11, R11
 
 cols46:
-	CMPQ        R12, R10
+	CMPQ        R11, R10
 	JGE         colsTail47
-	LEAQ        (R12)(DI*1), R13
-	VMOVUPS     (BX)(R12*1), Z4
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS     (BX)(R11*1), Z4
 	VSUBPS      Z2, Z4, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS     (BX)(R13*1), Z4
+	VMOVUPS     (BX)(R12*1), Z4
 	VSUBPS      Z3, Z4, Z4
 	VFMADD231PS Z4, Z4, Z6
-	ADDQ        $0x40, R12
+	ADDQ        $0x40, R11
 	JMP         cols46
 
 colsTail47:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone48
-	LEAQ        (R12)(DI*1), R13
-	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	LEAQ        (R11)(DI*1), R12
+	VMOVUPS.Z   (BX)(R11*1), K1, Z4
 	VSUBPS      Z2, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
 	VSUBPS      Z3, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z6
@@ -715,53 +715,53 @@ colsDone48:
 	VSQRTPS    Z6, Z6
 	VMOVUPS    one<>+0(SB), Z7
 	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), R12
+	LEAQ       4(CX), R11
 	TESTQ      DI, DI
-	CMOVQEQ    CX, R12
-	VMOVSS     X3, (R12)
+	CMOVQEQ    CX, R11
+	VMOVSS     X3, (R11)
 	VMOVSS     X2, (CX)
 	ADDQ       $0x08, CX
-	LEAQ       4(DX), R12
+	LEAQ       4(DX), R11
 	TESTQ      DI, DI
-	CMOVQEQ    DX, R12
-	VMOVSS     X7, (R12)
+	CMOVQEQ    DX, R11
+	VMOVSS     X7, (R11)
 	VMOVSS     X4, (DX)
 	ADDQ       $0x08, DX
-	XORQ       R12, R12
+	XORQ       R11, R11
 
 cols49:
-	CMPQ    R12, R10
+	CMPQ    R11, R10
 	JGE     colsTail50
-	LEAQ    (R12)(DI*1), R13
-	VMOVUPS (BX)(R12*1), Z8
+	LEAQ    (R11)(DI*1), R12
+	VMOVUPS (BX)(R11*1), Z8
 	VSUBPS  Z2, Z8, Z8
 	VMULPS  Z4, Z8, Z8
-	VMOVUPS (SI)(R12*1), Z9
+	VMOVUPS (SI)(R11*1), Z9
 	VMULPS  Z9, Z8, Z8
-	VMOVUPS Z8, (AX)(R12*1)
-	VMOVUPS (BX)(R13*1), Z8
+	VMOVUPS Z8, (AX)(R11*1)
+	VMOVUPS (BX)(R12*1), Z8
 	VSUBPS  Z3, Z8, Z8
 	VMULPS  Z7, Z8, Z8
-	VMOVUPS (SI)(R12*1), Z9
+	VMOVUPS (SI)(R11*1), Z9
 	VMULPS  Z9, Z8, Z8
-	VMOVUPS Z8, (AX)(R13*1)
-	ADDQ    $0x40, R12
+	VMOVUPS Z8, (AX)(R12*1)
+	ADDQ    $0x40, R11
 	JMP     cols49
 
 colsTail50:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone51
-	LEAQ      (R12)(DI*1), DI
-	VMOVUPS.Z (BX)(R12*1), K1, Z8
+	LEAQ      (R11)(DI*1), DI
+	VMOVUPS.Z (BX)(R11*1), K1, Z8
 	VSUBPS    Z2, Z8, Z8
 	VMULPS    Z4, Z8, Z8
-	VMOVUPS.Z (SI)(R12*1), K1, Z4
+	VMOVUPS.Z (SI)(R11*1), K1, Z4
 	VMULPS    Z4, Z8, Z8
-	VMOVUPS   Z8, K1, (AX)(R12*1)
+	VMOVUPS   Z8, K1, (AX)(R11*1)
 	VMOVUPS.Z (BX)(DI*1), K1, Z4
 	VSUBPS    Z3, Z4, Z4
 	VMULPS    Z7, Z4, Z4
-	VMOVUPS.Z (SI)(R12*1), K1, Z7
+	VMOVUPS.Z (SI)(R11*1), K1, Z7
 	VMULPS    Z7, Z4, Z4
 	VMOVUPS   Z4, K1, (AX)(DI*1)
 
@@ -785,26 +785,26 @@ rows53:
 two54:
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	XORQ   R12, R12
+	XORQ   R11, R11
 
 cols55:
-	CMPQ    R12, R10
+	CMPQ    R11, R10
 	JGE     colsTail56
-	LEAQ    (R12)(SI*1), R13
-	VMOVUPS (BX)(R12*1), Z4
+	LEAQ    (R11)(SI*1), R12
+	VMOVUPS (BX)(R11*1), Z4
 	VADDPS  Z4, Z2, Z2
-	VMOVUPS (BX)(R13*1), Z4
+	VMOVUPS (BX)(R12*1), Z4
 	VADDPS  Z4, Z3, Z3
-	ADDQ    $0x40, R12
+	ADDQ    $0x40, R11
 	JMP     cols55
 
 colsTail56:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone57
-	LEAQ      (R12)(SI*1), R13
-	VMOVUPS.Z (BX)(R12*1), K1, Z4
+	LEAQ      (R11)(SI*1), R12
+	VMOVUPS.Z (BX)(R11*1), K1, Z4
 	VADDPS    Z4, Z2, Z2
-	VMOVUPS.Z (BX)(R13*1), K1, Z4
+	VMOVUPS.Z (BX)(R12*1), K1, Z4
 	VADDPS    Z4, Z3, Z3
 
 colsDone57:
@@ -828,30 +828,30 @@ colsDone57:
 	VPERMILPS  $0xb1, Z3, Z4
 	VADDPS     Z4, Z3, Z3
 	VDIVPS     Z1, Z3, Z3
-	XORQ       R12, R12
+	XORQ       R11, R11
 
 cols58:
-	CMPQ        R12, R10
+	CMPQ        R11, R10
 	JGE         colsTail59
-	LEAQ        (R12)(SI*1), R13
-	VMOVUPS     (BX)(R12*1), Z4
+	LEAQ        (R11)(SI*1), R12
+	VMOVUPS     (BX)(R11*1), Z4
 	VSUBPS      Z2, Z4, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS     (BX)(R13*1), Z4
+	VMOVUPS     (BX)(R12*1), Z4
 	VSUBPS      Z3, Z4, Z4
 	VFMADD231PS Z4, Z4, Z6
-	ADDQ        $0x40, R12
+	ADDQ        $0x40, R11
 	JMP         cols58
 
 colsTail59:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone60
-	LEAQ        (R12)(SI*1), R13
-	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	LEAQ        (R11)(SI*1), R12
+	VMOVUPS.Z   (BX)(R11*1), K1, Z4
 	VSUBPS      Z2, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS.Z   (BX)(R13*1), K1, Z4
+	VMOVUPS.Z   (BX)(R12*1), K1, Z4
 	VSUBPS      Z3, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z6
@@ -883,53 +883,53 @@ colsDone60:
 	VSQRTPS    Z6, Z6
 	VMOVUPS    one<>+0(SB), Z7
 	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), R12
+	LEAQ       4(CX), R11
 	TESTQ      SI, SI
-	CMOVQEQ    CX, R12
-	VMOVSS     X3, (R12)
+	CMOVQEQ    CX, R11
+	VMOVSS     X3, (R11)
 	VMOVSS     X2, (CX)
 	ADDQ       $0x08, CX
-	LEAQ       4(DX), R12
+	LEAQ       4(DX), R11
 	TESTQ      SI, SI
-	CMOVQEQ    DX, R12
-	VMOVSS     X7, (R12)
+	CMOVQEQ    DX, R11
+	VMOVSS     X7, (R11)
 	VMOVSS     X4, (DX)
 	ADDQ       $0x08, DX
-	XORQ       R12, R12
+	XORQ       R11, R11
 
 cols61:
-	CMPQ    R12, R10
+	CMPQ    R11, R10
 	JGE     colsTail62
-	LEAQ    (R12)(SI*1), R13
-	VMOVUPS (BX)(R12*1), Z8
+	LEAQ    (R11)(SI*1), R12
+	VMOVUPS (BX)(R11*1), Z8
 	VSUBPS  Z2, Z8, Z8
 	VMULPS  Z4, Z8, Z8
-	VMOVUPS (DI)(R12*1), Z9
+	VMOVUPS (DI)(R11*1), Z9
 	VADDPS  Z9, Z8, Z8
-	VMOVUPS Z8, (AX)(R12*1)
-	VMOVUPS (BX)(R13*1), Z8
+	VMOVUPS Z8, (AX)(R11*1)
+	VMOVUPS (BX)(R12*1), Z8
 	VSUBPS  Z3, Z8, Z8
 	VMULPS  Z7, Z8, Z8
-	VMOVUPS (DI)(R12*1), Z9
+	VMOVUPS (DI)(R11*1), Z9
 	VADDPS  Z9, Z8, Z8
-	VMOVUPS Z8, (AX)(R13*1)
-	ADDQ    $0x40, R12
+	VMOVUPS Z8, (AX)(R12*1)
+	ADDQ    $0x40, R11
 	JMP     cols61
 
 colsTail62:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone63
-	LEAQ      (R12)(SI*1), SI
-	VMOVUPS.Z (BX)(R12*1), K1, Z8
+	LEAQ      (R11)(SI*1), SI
+	VMOVUPS.Z (BX)(R11*1), K1, Z8
 	VSUBPS    Z2, Z8, Z8
 	VMULPS    Z4, Z8, Z8
-	VMOVUPS.Z (DI)(R12*1), K1, Z4
+	VMOVUPS.Z (DI)(R11*1), K1, Z4
 	VADDPS    Z4, Z8, Z8
-	VMOVUPS   Z8, K1, (AX)(R12*1)
+	VMOVUPS   Z8, K1, (AX)(R11*1)
 	VMOVUPS.Z (BX)(SI*1), K1, Z4
 	VSUBPS    Z3, Z4, Z4
 	VMULPS    Z7, Z4, Z4
-	VMOVUPS.Z (DI)(R12*1), K1, Z7
+	VMOVUPS.Z (DI)(R11*1), K1, Z7
 	VADDPS    Z7, Z4, Z4
 	VMOVUPS   Z4, K1, (AX)(SI*1)
 
@@ -955,21 +955,21 @@ two65:
 cols66:
 	CMPQ    DI, R10
 	JGE     colsTail67
-	LEAQ    (DI)(SI*1), R12
+	LEAQ    (DI)(SI*1), R11
 	VMOVUPS (BX)(DI*1), Z4
 	VADDPS  Z4, Z2, Z2
-	VMOVUPS (BX)(R12*1), Z4
+	VMOVUPS (BX)(R11*1), Z4
 	VADDPS  Z4, Z3, Z3
 	ADDQ    $0x40, DI
 	JMP     cols66
 
 colsTail67:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone68
-	LEAQ      (DI)(SI*1), R12
+	LEAQ      (DI)(SI*1), R11
 	VMOVUPS.Z (BX)(DI*1), K1, Z4
 	VADDPS    Z4, Z2, Z2
-	VMOVUPS.Z (BX)(R12*1), K1, Z4
+	VMOVUPS.Z (BX)(R11*1), K1, Z4
 	VADDPS    Z4, Z3, Z3
 
 colsDone68:
@@ -998,25 +998,25 @@ colsDone68:
 cols69:
 	CMPQ        DI, R10
 	JGE         colsTail70
-	LEAQ        (DI)(SI*1), R12
+	LEAQ        (DI)(SI*1), R11
 	VMOVUPS     (BX)(DI*1), Z4
 	VSUBPS      Z2, Z4, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS     (BX)(R12*1), Z4
+	VMOVUPS     (BX)(R11*1), Z4
 	VSUBPS      Z3, Z4, Z4
 	VFMADD231PS Z4, Z4, Z6
 	ADDQ        $0x40, DI
 	JMP         cols69
 
 colsTail70:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone71
-	LEAQ        (DI)(SI*1), R12
+	LEAQ        (DI)(SI*1), R11
 	VMOVUPS.Z   (BX)(DI*1), K1, Z4
 	VSUBPS      Z2, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z5
-	VMOVUPS.Z   (BX)(R12*1), K1, Z4
+	VMOVUPS.Z   (BX)(R11*1), K1, Z4
 	VSUBPS      Z3, Z4, Z4
 	VMOVAPS.Z   Z4, K1, Z4
 	VFMADD231PS Z4, Z4, Z6
@@ -1065,20 +1065,20 @@ colsDone71:
 cols72:
 	CMPQ    DI, R10
 	JGE     colsTail73
-	LEAQ    (DI)(SI*1), R12
+	LEAQ    (DI)(SI*1), R11
 	VMOVUPS (BX)(DI*1), Z8
 	VSUBPS  Z2, Z8, Z8
 	VMULPS  Z4, Z8, Z8
 	VMOVUPS Z8, (AX)(DI*1)
-	VMOVUPS (BX)(R12*1), Z8
+	VMOVUPS (BX)(R11*1), Z8
 	VSUBPS  Z3, Z8, Z8
 	VMULPS  Z7, Z8, Z8
-	VMOVUPS Z8, (AX)(R12*1)
+	VMOVUPS Z8, (AX)(R11*1)
 	ADDQ    $0x40, DI
 	JMP     cols72
 
 colsTail73:
-	TESTQ     R11, R11
+	KORTESTW  K1, K1
 	JZ        colsDone74
 	LEAQ      (DI)(SI*1), SI
 	VMOVUPS.Z (BX)(DI*1), K1, Z8
@@ -1123,11 +1123,11 @@ TEXT ·layerNormDxAVX512(SB), NOSPLIT, $0-161
 	BZHIQ        R11, R12, R12
 	KMOVW        R12, K1
 	SHLQ         $0x02, R9
-	MOVB         acc+160(FP), R12
-	MOVBQZX      R12, R12
+	MOVB         acc+160(FP), R11
+	MOVBQZX      R11, R11
 	TESTQ        BX, BX
 	JZ           variant76
-	TESTQ        R12, R12
+	TESTQ        R11, R11
 	JZ           variant77
 
 rows78:
@@ -1137,29 +1137,29 @@ rows78:
 	ADDQ         $0x04, DI
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	XORQ         R12, R12
+	XORQ         R11, R11
 
 cols79:
-	CMPQ        R12, R10
+	CMPQ        R11, R10
 	JGE         colsTail80
-	VMOVUPS     (CX)(R12*1), Z5
-	VMOVUPS     (BX)(R12*1), Z6
+	VMOVUPS     (CX)(R11*1), Z5
+	VMOVUPS     (BX)(R11*1), Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS     (DX)(R12*1), Z6
+	VMOVUPS     (DX)(R11*1), Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
-	ADDQ        $0x40, R12
+	ADDQ        $0x40, R11
 	JMP         cols79
 
 colsTail80:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone81
-	VMOVUPS.Z   (CX)(R12*1), K1, Z5
-	VMOVUPS.Z   (BX)(R12*1), K1, Z6
+	VMOVUPS.Z   (CX)(R11*1), K1, Z5
+	VMOVUPS.Z   (BX)(R11*1), K1, Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS.Z   (DX)(R12*1), K1, Z6
+	VMOVUPS.Z   (DX)(R11*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
@@ -1184,39 +1184,39 @@ colsDone81:
 	VPERMILPS  $0xb1, Z4, Z5
 	VADDPS     Z5, Z4, Z4
 	VDIVPS     Z0, Z4, Z4
-	XORQ       R12, R12
+	XORQ       R11, R11
 
 cols82:
-	CMPQ         R12, R10
+	CMPQ         R11, R10
 	JGE          colsTail83
-	VMOVUPS      (CX)(R12*1), Z5
-	VMOVUPS      (BX)(R12*1), Z6
+	VMOVUPS      (CX)(R11*1), Z5
+	VMOVUPS      (BX)(R11*1), Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS      (DX)(R12*1), Z6
+	VMOVUPS      (DX)(R11*1), Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
-	VMOVUPS      (AX)(R12*1), Z6
+	VMOVUPS      (AX)(R11*1), Z6
 	VFMADD213PS  Z6, Z2, Z5
-	VMOVUPS      Z5, (AX)(R12*1)
-	ADDQ         $0x40, R12
+	VMOVUPS      Z5, (AX)(R11*1)
+	ADDQ         $0x40, R11
 	JMP          cols82
 
 colsTail83:
-	TESTQ        R11, R11
+	KORTESTW     K1, K1
 	JZ           colsDone84
-	VMOVUPS.Z    (CX)(R12*1), K1, Z5
-	VMOVUPS.Z    (BX)(R12*1), K1, Z6
+	VMOVUPS.Z    (CX)(R11*1), K1, Z5
+	VMOVUPS.Z    (BX)(R11*1), K1, Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS.Z    (DX)(R12*1), K1, Z6
+	VMOVUPS.Z    (DX)(R11*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
-	VMOVUPS.Z    (AX)(R12*1), K1, Z1
+	VMOVUPS.Z    (AX)(R11*1), K1, Z1
 	VFMADD213PS  Z1, Z2, Z5
-	VMOVUPS      Z5, K1, (AX)(R12*1)
+	VMOVUPS      Z5, K1, (AX)(R11*1)
 
 colsDone84:
 	ADDQ R9, AX
@@ -1234,29 +1234,29 @@ rows85:
 	ADDQ         $0x04, DI
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	XORQ         R12, R12
+	XORQ         R11, R11
 
 cols86:
-	CMPQ        R12, R10
+	CMPQ        R11, R10
 	JGE         colsTail87
-	VMOVUPS     (CX)(R12*1), Z5
-	VMOVUPS     (BX)(R12*1), Z6
+	VMOVUPS     (CX)(R11*1), Z5
+	VMOVUPS     (BX)(R11*1), Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS     (DX)(R12*1), Z6
+	VMOVUPS     (DX)(R11*1), Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
-	ADDQ        $0x40, R12
+	ADDQ        $0x40, R11
 	JMP         cols86
 
 colsTail87:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone88
-	VMOVUPS.Z   (CX)(R12*1), K1, Z5
-	VMOVUPS.Z   (BX)(R12*1), K1, Z6
+	VMOVUPS.Z   (CX)(R11*1), K1, Z5
+	VMOVUPS.Z   (BX)(R11*1), K1, Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS.Z   (DX)(R12*1), K1, Z6
+	VMOVUPS.Z   (DX)(R11*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
@@ -1281,37 +1281,37 @@ colsDone88:
 	VPERMILPS  $0xb1, Z4, Z5
 	VADDPS     Z5, Z4, Z4
 	VDIVPS     Z0, Z4, Z4
-	XORQ       R12, R12
+	XORQ       R11, R11
 
 cols89:
-	CMPQ         R12, R10
+	CMPQ         R11, R10
 	JGE          colsTail90
-	VMOVUPS      (CX)(R12*1), Z5
-	VMOVUPS      (BX)(R12*1), Z6
+	VMOVUPS      (CX)(R11*1), Z5
+	VMOVUPS      (BX)(R11*1), Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS      (DX)(R12*1), Z6
+	VMOVUPS      (DX)(R11*1), Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
 	VMULPS       Z2, Z5, Z5
-	VMOVUPS      Z5, (AX)(R12*1)
-	ADDQ         $0x40, R12
+	VMOVUPS      Z5, (AX)(R11*1)
+	ADDQ         $0x40, R11
 	JMP          cols89
 
 colsTail90:
-	TESTQ        R11, R11
+	KORTESTW     K1, K1
 	JZ           colsDone91
-	VMOVUPS.Z    (CX)(R12*1), K1, Z5
-	VMOVUPS.Z    (BX)(R12*1), K1, Z6
+	VMOVUPS.Z    (CX)(R11*1), K1, Z5
+	VMOVUPS.Z    (BX)(R11*1), K1, Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS.Z    (DX)(R12*1), K1, Z6
+	VMOVUPS.Z    (DX)(R11*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
 	VMULPS       Z2, Z5, Z5
-	VMOVUPS      Z5, K1, (AX)(R12*1)
+	VMOVUPS      Z5, K1, (AX)(R11*1)
 
 colsDone91:
 	ADDQ R9, AX
@@ -1322,7 +1322,7 @@ colsDone91:
 	JMP  variantsEnd75
 
 variant76:
-	TESTQ R12, R12
+	TESTQ R11, R11
 	JZ    variant92
 
 rows93:
@@ -1347,7 +1347,7 @@ cols94:
 	JMP         cols94
 
 colsTail95:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone96
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VMOVUPS.Z   (DX)(BX*1), K1, Z6
@@ -1393,7 +1393,7 @@ cols97:
 	JMP          cols97
 
 colsTail98:
-	TESTQ        R11, R11
+	KORTESTW     K1, K1
 	JZ           colsDone99
 	VMOVUPS.Z    (CX)(BX*1), K1, Z5
 	VMOVUPS.Z    (DX)(BX*1), K1, Z6
@@ -1436,7 +1436,7 @@ cols101:
 	JMP         cols101
 
 colsTail102:
-	TESTQ       R11, R11
+	KORTESTW    K1, K1
 	JZ          colsDone103
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VMOVUPS.Z   (DX)(BX*1), K1, Z6
@@ -1481,7 +1481,7 @@ cols104:
 	JMP          cols104
 
 colsTail105:
-	TESTQ        R11, R11
+	KORTESTW     K1, K1
 	JZ           colsDone106
 	VMOVUPS.Z    (CX)(BX*1), K1, Z5
 	VMOVUPS.Z    (DX)(BX*1), K1, Z6
@@ -1640,25 +1640,25 @@ TEXT ·addBiasAVX512(SB), NOSPLIT, $0-88
 	SHLQ  $0x02, SI
 
 rows114:
-	XORQ R9, R9
+	XORQ R8, R8
 
 cols115:
-	CMPQ    R9, DI
+	CMPQ    R8, DI
 	JGE     colsTail116
-	VMOVUPS (CX)(R9*1), Z0
-	VMOVUPS (DX)(R9*1), Z1
+	VMOVUPS (CX)(R8*1), Z0
+	VMOVUPS (DX)(R8*1), Z1
 	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (AX)(R9*1)
-	ADDQ    $0x40, R9
+	VMOVUPS Z0, (AX)(R8*1)
+	ADDQ    $0x40, R8
 	JMP     cols115
 
 colsTail116:
-	TESTQ     R8, R8
+	KORTESTW  K1, K1
 	JZ        colsDone117
-	VMOVUPS.Z (CX)(R9*1), K1, Z0
-	VMOVUPS.Z (DX)(R9*1), K1, Z1
+	VMOVUPS.Z (CX)(R8*1), K1, Z0
+	VMOVUPS.Z (DX)(R8*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (AX)(R9*1)
+	VMOVUPS   Z0, K1, (AX)(R8*1)
 
 colsDone117:
 	ADDQ SI, AX

@@ -23,6 +23,9 @@ type set struct {
 	layerNormDx    func(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool)
 	layerNormGamma func(dgamma, dy, x, mean, rstd []float32, rows, n int)
 
+	rescaleRows         func(dst, x, row, col, addRow, addCol []float32, scale float32, rows, n int)
+	rescaleRowsBackward func(dx, dRow, dCol, dAddRow, dAddCol, dy, x, row, col, addRow, addCol []float32, scale float32, rows, n int)
+
 	add, sub, mul, mulAdd func(dst, a, b []float32)
 	scale, axpy           func(dst, x []float32, s float32)
 	addBias               func(dst, x, bias []float32, rows, n int)
@@ -67,6 +70,7 @@ var portable = set{
 	exp:  expGo, erf: erfGo, tanh: tanhGo, gelu: geluGo, geluBackward: geluBackwardGo,
 	softmaxRows: softmaxRowsGo, softmaxRowsBackward: softmaxRowsBackwardGo, logSoftmaxRows: logSoftmaxRowsGo,
 	layerNorm: layerNormGo, layerNormDx: layerNormDxGo, layerNormGamma: layerNormGammaGo,
+	rescaleRows: rescaleRowsGo, rescaleRowsBackward: rescaleRowsBackwardGo,
 	add: addGo, sub: subGo, mul: mulGo, mulAdd: mulAddGo, scale: scaleGo, axpy: axpyGo,
 	addBias: addBiasGo, sumRows: sumRowsGo, dot: dotGo, transpose: transposeGo,
 	fakeQuant: fakeQuantGo, fakeQuantBackward: fakeQuantBackwardGo,

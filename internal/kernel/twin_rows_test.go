@@ -25,6 +25,13 @@ func TestTwinsRows(t *testing.T) {
 				test("layerNormGamma", 1e-5, func(s *set, a *arena) {
 					s.layerNormGamma(a.slice(n, 1), a.slice(rows*n, 1), a.slice(rows*n, 1), a.slice(rows, 1), a.slice(rows, 1), rows, n)
 				})
+				test("rescaleRows", 0, func(s *set, a *arena) {
+					s.rescaleRows(a.slice(rows*n, 1), a.slice(rows*n, 1), a.slice(rows, 1), a.slice(n, 1), a.slice(rows, 1), a.slice(n, 1), 0.3, rows, n)
+				})
+				test("rescaleRowsBackward", 2e-5, func(s *set, a *arena) {
+					s.rescaleRowsBackward(a.slice(rows*n, 1), a.slice(rows, 1), a.slice(n, 1), a.slice(rows, 1), a.slice(n, 1),
+						a.slice(rows*n, 1), a.slice(rows*n, 1), a.slice(rows, 1), a.slice(n, 1), a.slice(rows, 1), a.slice(n, 1), 0.3, rows, n)
+				})
 				for v := range 4 {
 					opt := func(a *arena, on bool) []float32 {
 						if on {
