@@ -75,6 +75,23 @@ func (s *headCodes) write(st *State, h *hand, rows, tmp []float32, u, m int) {
 	}
 }
 
+// gridOf is the quantiser of row u of the codes.
+func (s *headCodes) gridOf(u int32) *kernel.Grid { return &s.grids[int(u)/s.rows%len(s.grids)] }
+
+// oneGrid is the quantiser of all the rows given; nil where they have several.
+func (s *headCodes) oneGrid(rows []int32) *kernel.Grid {
+	if len(rows) == 0 {
+		return nil
+	}
+	g := s.gridOf(rows[0])
+	for _, u := range rows {
+		if k := s.gridOf(u); k.Alpha != g.Alpha || k.Zp != g.Zp || k.Qp != g.Qp {
+			return nil
+		}
+	}
+	return g
+}
+
 // headsOf lets the projection in front of attention write the codes of its heads:
 // the columns of a panel are whole heads, and their sums are still in the cache.
 func (f *fuser) headsOf(s step) bool {
@@ -122,13 +139,18 @@ func (f *fuser) headsOf(s step) bool {
 	if claimed != len(to) {
 		return false
 	}
-	l.heads, l.headTo, l.y = owner, to, -1
+	l.heads, l.headTo, l.y = owner, make([]int32, len(to)), -1
+	for i, u := range to {
+		l.headTo[i%perRow*l.m+i/perRow] = u
+	}
+	for unit, h := range owner {
+		l.headGrid = append(l.headGrid, h.oneGrid(l.headTo[unit*l.m:][:l.m]))
+	}
 	l.out = nil
 	for _, h := range heads {
 		l.in, l.out = append(l.in, h.in[1:]...), append(l.out, h.out...)
 		f.remove(h)
 	}
-	f.c.p.hand.ask(0, kernel.TileRows*(w+2), 0)
 	l.op += "+Heads"
 	return true
 }
@@ -136,24 +158,27 @@ func (f *fuser) headsOf(s step) bool {
 // finishHeads ends the sums of rows r .. r+m-1 and of the columns from col on, head
 // by head.
 func (s *packedLinear) finishHeads(st *State, h *hand, r, m, col, cols int) {
-	perRow := len(s.heads)
-	w := s.n / perRow
+	w := s.n / len(s.heads)
+	d := &h.head
 	for c := 0; c < cols; c += w {
 		unit := (col + c) / w
 		o := s.heads[unit]
+		*d = kernel.Head{Dst: st.u(o.codes), LD: st.p.values[o.codes].ld, Norm: o.norm, Eps: o.eps}
+		if o.norm {
+			d.Gamma, d.Beta, d.Mean, d.Spread = opt(st.v, o.gamma), opt(st.v, o.beta), opt(st.v, o.mean), opt(st.v, o.spread)
+		}
+		to := s.headTo[unit*s.m+r:][:m]
 		for i := 0; i < m; {
-			u, run := int(s.headTo[(r+i)*perRow+unit]), 1
-			for i+run < m && int(s.headTo[(r+i+run)*perRow+unit]) == u+run && (u+run)%o.rows != 0 {
-				run++
+			// rows of one quantiser go together
+			g, run := s.headGrid[unit], m-i
+			if g == nil {
+				g = o.gridOf(to[i])
+				for run = 1; i+run < m && o.gridOf(to[i+run]) == g; {
+					run++
+				}
 			}
-			tile := h.tile[i*kernel.PanelWidth+c:]
-			if o.norm {
-				kernel.DequantTile(h.f32, w, tile, kernel.PanelWidth, run, w, &s.affine, col+c)
-				o.write(st, h, h.f32[:run*w], h.f32[kernel.TileRows*w:], u, run)
-			} else {
-				ld := st.p.values[o.codes].ld
-				kernel.DequantQuantizeTile(st.u(o.codes)[u*ld:], ld, tile, kernel.PanelWidth, run, w, &s.affine, col+c, &o.grids[u/o.rows%len(o.grids)])
-			}
+			d.To = to[i : i+run]
+			h.w.HeadTile(d, h.tile[i*kernel.PanelWidth+c:], kernel.PanelWidth, run, w, &s.affine, col+c, g)
 			i += run
 		}
 	}

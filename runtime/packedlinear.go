@@ -33,8 +33,9 @@ type packedLinear struct {
 	ops    []elementOp
 	result int // buffer that holds what they give
 
-	heads  []*headCodes // by head of a row: the operand of attention it belongs to; nil: none
-	headTo []int32      // row of the operand that each head of each row becomes
+	heads    []*headCodes   // by head of a row: the operand of attention it belongs to; nil: none
+	headTo   []int32        // row of the operand that each row of each head becomes
+	headGrid []*kernel.Grid // by head of a row: quantiser of all its rows; nil: they differ
 }
 
 // addPackedLinear makes the step for the operands that buildQLinear has checked.

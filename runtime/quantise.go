@@ -15,6 +15,7 @@ type hand struct {
 	// Arguments of kernels, kept here so that none is allocated for a call.
 	affine kernel.Affine
 	logits kernel.Logits
+	head   kernel.Head
 }
 
 // handSize is what the steps of a program ask of a hand.

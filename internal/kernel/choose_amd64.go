@@ -19,7 +19,7 @@ var avx512 = set{
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
 	gemm16: gemm16AVX512, gemm16Cols: gemm16ColsAVX512, maxAbs: maxAbsAVX512, maxAbsCols: maxAbsColsAVX512, quantize16: quantize16AVX512,
 	form: lowBitVNNI, dequant: dequantAVX512, dequantAdd: dequantAddAVX512, dequantQuantize: dequantQuantizeAVX512, dequantGelu: dequantGeluAVX512,
-	layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
+	headTile: headTileAVX512, layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
 }
 
 var avx2 = set{
@@ -35,7 +35,7 @@ var avx2 = set{
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
 	gemm16: gemm16AVX2, gemm16Cols: gemm16ColsAVX2, maxAbs: maxAbsAVX2, maxAbsCols: maxAbsColsAVX2, quantize16: quantize16VectorsAVX2,
 	form: lowBitAVX2, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluAVX2,
-	layerNormQuantize: layerNormQuantizeAVX2, softmaxQuantize: softmaxQuantizeAVX2,
+	headTile: headTile, layerNormQuantize: layerNormQuantizeAVX2, softmaxQuantize: softmaxQuantizeAVX2,
 }
 
 // sets lists the implementations that this machine can run, best first.

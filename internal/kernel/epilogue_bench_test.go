@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 )
@@ -24,7 +25,15 @@ func BenchmarkEpilogue(b *testing.B) {
 	}
 	for _, s := range sets() {
 		run := func(name string, size int, f func()) {
-			b.Run(s.name+"/"+name, func(b *testing.B) { gops(b, size, f) })
+			// A clock takes as long as a tile.
+			times := max(1, 1<<16/size)
+			b.Run(s.name+"/"+name, func(b *testing.B) {
+				gops(b, times*size, func() {
+					for range times {
+						f()
+					}
+				})
+			})
 		}
 		table := newGeluTable(s, *g)
 		run("dequant", m*n, func() { s.dequant(t, d, n) })
@@ -34,6 +43,18 @@ func BenchmarkEpilogue(b *testing.B) {
 		run("dequantGelu", m*n, func() { s.dequantGelu(&w, t, u, n, table) })
 		run("dequantGeluArithmetic", m*n, func() { dequantGeluArithmetic(&w, t, u, n, table) })
 		run("layerNormQuantize", len(x), func() { s.layerNormQuantize(s, &w, codes, 384, nil, nil, x, 384, gamma, beta, 197, 384, 1e-6, *g) })
+		to := make([]int32, m)
+		for i := range to {
+			to[i] = int32(i)
+		}
+		for _, cols := range []int{32, 64} {
+			t := t
+			t.cols, t.row = cols, nil
+			h := &Head{Dst: u, LD: n, To: to}
+			run(fmt.Sprint("head", cols), m*cols, func() { s.headTile(s, &w, h, t, *g) })
+			h = &Head{Dst: u, LD: n, To: to, Norm: true, Eps: 1e-6, Mean: d[:m], Spread: d[m:]}
+			run(fmt.Sprint("headNorm", cols), m*cols, func() { s.headTile(s, &w, h, t, *g) })
+		}
 		run("softmaxQuantize", len(logits), func() {
 			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, Logits{Factor: 0.01}, Grid{Alpha: 0.01, Qp: 15})
 		})

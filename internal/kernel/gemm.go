@@ -24,6 +24,7 @@ type Workspace struct {
 	ahead    []uint8 // what the next Panel reads, where not yet fetched
 	ones     []uint8
 	scratch  []float32
+	heads    []float32
 }
 
 // gemmArgs carries one product to the set's implementation.

@@ -60,6 +60,7 @@ type set struct {
 	dequantAdd        func(t tileArgs, dst []float32, ldd int, res []float32, ldr int)
 	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g Grid, col int)
 	dequantGelu       func(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable)
+	headTile          func(s *set, w *Workspace, h *Head, t tileArgs, g Grid)
 	layerNormQuantize func(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid)
 	softmaxQuantize   func(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid)
 }
@@ -79,7 +80,7 @@ var portable = set{
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
 	gemm16: gemm16Go, gemm16Cols: gemm16ColsGo, maxAbs: maxAbsGo, maxAbsCols: maxAbsColsGo, quantize16: quantize16Go,
 	form: formGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
-	layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
+	headTile: headTile, layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 
 // active is the set in use; it is chosen once, when the package starts.

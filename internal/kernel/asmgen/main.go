@@ -17,7 +17,7 @@ import (
 
 func main() {
 	isa := flag.String("isa", "avx512", "avx512 or avx2")
-	part := flag.String("part", "gemm", "gemm, map, rows, quant, codes, int8, tile, epilogue, rowquant, operand, gemm16 or logits")
+	part := flag.String("part", "gemm", "gemm, map, rows, quant, codes, int8, tile, epilogue, rowquant, operand, gemm16, logits or heads (avx512 only)")
 	flag.Parse()
 	var m machine
 	switch *isa {
@@ -28,7 +28,10 @@ func main() {
 	default:
 		log.Fatalf("unknown -isa %q", *isa)
 	}
-	parts := map[string]func(machine){"gemm": gemmPart, "map": mapPart, "rows": rowsPart, "quant": quantPart, "codes": codesPart, "int8": int8Part, "tile": tilePart, "epilogue": epiloguePart, "rowquant": rowQuantPart, "operand": operandPart, "gemm16": gemm16Part, "logits": logitsPart}
+	parts := map[string]func(machine){
+		"gemm": gemmPart, "map": mapPart, "rows": rowsPart, "quant": quantPart, "codes": codesPart, "int8": int8Part, "tile": tilePart,
+		"epilogue": epiloguePart, "rowquant": rowQuantPart, "operand": operandPart, "gemm16": gemm16Part, "logits": logitsPart, "heads": headsPart,
+	}
 	emit, ok := parts[*part]
 	if !ok {
 		log.Fatalf("unknown -part %q", *part)

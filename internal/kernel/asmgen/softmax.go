@@ -44,7 +44,9 @@ func softmaxWide(m machine) {
 		JLT(LabelRef(loop))
 	}
 	// ofRow is where row i's number of the scratch lies.
-	ofRow := func(i reg.GPVirtual, at int) Mem { return Mem{Base: q.integer(rowScratch), Index: i, Scale: 1, Disp: at} }
+	ofRow := func(i reg.GPVirtual, at int) Mem {
+		return Mem{Base: q.integer(rowScratch), Index: i, Scale: 1, Disp: at}
+	}
 
 	factor, scale := q.broadcast(rowFactor), q.broadcast(rowScale)
 	phase(func(v, i reg.GPVirtual) {

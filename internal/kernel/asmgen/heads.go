@@ -1,0 +1,252 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Byte offsets of the fields of kernel's headArgs.
+const (
+	headTile   = 8 * iota // overwritten
+	headLDT               // bytes
+	headRows              // 1 .. 32
+	headOffset            // int32 by column
+	headFactor            // float32 by column
+	headBias              // float32 by column
+	headTo                // int32 by row: row of dst
+	headDst
+	headLDD   // bytes
+	headGamma // float32 by column
+	headBeta  // float32 by column
+	headStats // 36 vectors: two of the rows' means, two of their deviations, then scratch
+	headEps   // float32
+	headAlpha // float32
+	headInv   // float32
+	headLo    // float32
+	headHi    // float32
+	headZero  // integer
+)
+
+// headsPart emits the epilogue of the heads of attention: values, a normalisation
+// of each row where it is wanted, codes.
+func headsPart(m machine) {
+	for _, nv := range []int{2, 4} {
+		name := map[int]string{2: "32", 4: "64"}[nv]
+		h := newHead(m, "headCodes"+name, "writes the codes of up to 32 rows of a head of "+name+" columns; p points to a headArgs.", nv)
+		h.down(func(at, row reg.GPVirtual) { h.write(h.values(at), row) })
+		end()
+		h = newHead(m, "headNormCodes"+name, "normalises up to 32 rows of a head of "+name+" columns and writes their codes; p points to a headArgs.", nv)
+		h.normalised()
+		end()
+	}
+}
+
+// head is one head of nv vectors of a tile.
+type head struct {
+	quantRows
+	nv                   int
+	offset, factor, bias []reg.VecVirtual
+	z                    inverse
+	order                reg.VecVirtual
+}
+
+func newHead(m machine, name, doc string, nv int) *head {
+	m.fn(name, "(p *byte)", doc)
+	h := &head{quantRows: quantRows{m, integer("p")}, nv: nv}
+	h.offset, h.factor, h.bias = h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
+	h.z = inverse{h.broadcast(headAlpha), h.broadcast(headInv), h.broadcast(headLo), h.broadcast(headHi), m.vec()}
+	VPBROADCASTD(h.arg(headZero), h.z.zero)
+	return h
+}
+
+// columns loads an array by column.
+func (h *head) columns(field int) (v []reg.VecVirtual) {
+	p := h.integer(field)
+	for j := range h.nv {
+		v = append(v, h.vec())
+		VMOVUPS(Mem{Base: p, Disp: 64 * j}, v[j])
+	}
+	return v
+}
+
+// down runs body for each row: at is the row of the tile, row its number.
+func (h *head) down(body func(at, row reg.GPVirtual)) {
+	at, row := h.integer(headTile), GP64()
+	XORQ(row, row)
+	loop := label("down")
+	Label(loop)
+	body(at, row)
+	ADDQ(h.arg(headLDT), at)
+	INCQ(row)
+	CMPQ(row, h.arg(headRows))
+	JLT(LabelRef(loop))
+}
+
+// values computes the values of a row.
+func (h *head) values(at reg.GPVirtual) (v []reg.VecVirtual) {
+	for j := range h.nv {
+		x := h.vec()
+		VMOVUPS(Mem{Base: at, Disp: 64 * j}, x)
+		VPSUBD(h.offset[j], x, x)
+		VCVTDQ2PS(x, x)
+		VMULPS(h.factor[j], x, x)
+		VADDPS(h.bias[j], x, x)
+		v = append(v, x)
+	}
+	return v
+}
+
+// write writes the codes of a row, which lie in 0 .. 255.
+func (h *head) write(v []reg.VecVirtual, row reg.GPVirtual) {
+	d, to := GP64(), h.integer(headTo)
+	MOVLQSX(Mem{Base: to, Index: row, Scale: 4}, d)
+	IMULQ(h.arg(headLDD), d)
+	ADDQ(h.arg(headDst), d)
+	for j := range v {
+		h.z.codes(h.machine, v[j])
+	}
+	if h.nv == 2 {
+		for j := range v {
+			VPMOVDB(v[j], Mem{Base: d, Disp: 16 * j})
+		}
+		return
+	}
+	h.pack(v)
+	VMOVUPS(v[0], Mem{Base: d})
+}
+
+// pack puts the codes of four vectors, 0 .. 255, into the bytes of the first.
+func (h *head) pack(v []reg.VecVirtual) {
+	VPACKUSDW(v[1], v[0], v[0])
+	VPACKUSDW(v[3], v[2], v[2])
+	VPACKUSWB(v[2], v[0], v[0])
+	if h.order == nil {
+		h.order = h.vec()
+		VMOVUPS(byteOrder(), h.order)
+	}
+	VPERMD(v[0], h.order, v[0])
+}
+
+// byteOrder puts words in the order of the vectors that VPACKUSDW and VPACKUSWB made
+// one of.
+func byteOrder() Mem {
+	const name = "byteOrder"
+	if k, ok := constants[name]; ok {
+		return k
+	}
+	k := GLOBL(name, NOPTR|RODATA)
+	for i := range 16 {
+		DATA(4*i, U32(uint32(i%4*4+i/4)))
+	}
+	constants[name] = k
+	return k
+}
+
+// normalised emits the rows of a head that are normalised: their values and sums, the
+// means of all rows at once, the same for the deviations, then the codes.
+func (h *head) normalised() {
+	m := h.machine
+	stats := h.integer(headStats)
+	sums := func(row reg.GPVirtual) Mem {
+		at := GP64()
+		MOVQ(row, at)
+		SHLQ(Imm(6), at)
+		return Mem{Base: stats, Index: at, Scale: 1, Disp: 256}
+	}
+	size := m.vec()
+	n := GP64()
+	MOVQ(U32(uint32(16*h.nv)), n)
+	size = m.count(n)
+	h.down(func(at, row reg.GPVirtual) {
+		sum := m.zero()
+		for j, v := range h.values(at) {
+			VADDPS(v, sum, sum)
+			VMOVUPS(v, Mem{Base: at, Disp: 64 * j})
+		}
+		VMOVUPS(sum, sums(row))
+	})
+	h.sixteens(func(at reg.GPVirtual, sum reg.VecVirtual) {
+		VDIVPS(size, sum, sum)
+		VMOVUPS(sum, Mem{Base: at})
+	})
+	each := func(at, row reg.GPVirtual) (v []reg.VecVirtual) {
+		mean := m.vec()
+		VBROADCASTSS(Mem{Base: stats, Index: row, Scale: 4}, mean)
+		for j := range h.nv {
+			x := m.vec()
+			VMOVUPS(Mem{Base: at, Disp: 64 * j}, x)
+			VSUBPS(mean, x, x)
+			v = append(v, x)
+		}
+		return v
+	}
+	h.down(func(at, row reg.GPVirtual) {
+		sq := m.zero()
+		for _, v := range each(at, row) {
+			VFMADD231PS(v, v, sq)
+		}
+		VMOVUPS(sq, sums(row))
+	})
+	eps := h.broadcast(headEps)
+	h.sixteens(func(at reg.GPVirtual, sum reg.VecVirtual) {
+		rstd := m.get(one())
+		VDIVPS(size, sum, sum)
+		VADDPS(eps, sum, sum)
+		VSQRTPS(sum, sum)
+		VDIVPS(sum, rstd, rstd)
+		VMOVUPS(rstd, Mem{Base: at, Disp: 128})
+	})
+	k := m.vec()
+	gamma, beta := h.columns(headGamma), h.columns(headBeta)
+	h.down(func(at, row reg.GPVirtual) {
+		v := each(at, row)
+		VBROADCASTSS(Mem{Base: stats, Index: row, Scale: 4, Disp: 128}, k)
+		for j := range v {
+			VMULPS(k, v[j], v[j])
+			VFMADD213PS(beta[j], gamma[j], v[j])
+		}
+		h.write(v, row)
+	})
+}
+
+// sixteens runs body for the sums of each 16 rows; at is their vector of stats.
+func (h *head) sixteens(body func(at reg.GPVirtual, sum reg.VecVirtual)) {
+	sums, at, left, loop := h.integer(headStats), h.integer(headStats), h.integer(headRows), label("sixteen")
+	Label(loop)
+	body(at, h.total(sums))
+	ADDQ(I32(16*64), sums)
+	ADDQ(Imm(64), at)
+	SUBQ(Imm(16), left)
+	JG(LabelRef(loop))
+}
+
+// total adds the lanes of each of the 16 vectors of sums, in the order of spread:
+// i and i+8, then i and i+4, i+2, i+1. Lane i of the result is the sum of vector i.
+func (h *head) total(stats reg.GPVirtual) reg.VecVirtual {
+	m := h.machine
+	fold := func(a, b Op, first, second func(b, a, d Op)) reg.VecVirtual {
+		u, v := m.vec(), m.vec()
+		first(b, a, u)
+		second(b, a, v)
+		VADDPS(v, u, u)
+		return u
+	}
+	halves := func(imm uint64) func(b, a, d Op) { return func(b, a, d Op) { VSHUFF32X4(Imm(imm), b, a, d) } }
+	pairs := func(imm uint64) func(b, a, d Op) { return func(b, a, d Op) { VSHUFPS(Imm(imm), b, a, d) } }
+	row := func(i int) reg.VecVirtual {
+		v := m.vec()
+		VMOVUPS(Mem{Base: stats, Disp: 256 + 64*i}, v)
+		return v
+	}
+	var quads []reg.VecVirtual // rows k, 4+k, 8+k, 12+k, four partial sums each
+	for k := range 4 {
+		a := fold(row(k), row(4+k), halves(0x44), halves(0xee))
+		b := fold(row(8+k), row(12+k), halves(0x44), halves(0xee))
+		quads = append(quads, fold(a, b, halves(0x88), halves(0xdd)))
+	}
+	low := func(b, a, d Op) { VUNPCKLPD(b, a, d) }
+	high := func(b, a, d Op) { VUNPCKHPD(b, a, d) }
+	a, b := fold(quads[0], quads[1], low, high), fold(quads[2], quads[3], low, high)
+	return fold(a, b, pairs(0x88), pairs(0xdd))
+}

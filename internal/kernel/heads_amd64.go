@@ -1,0 +1,86 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import "unsafe"
+
+// headArgs is what one call of an assembly head works on; the generator
+// (asmgen/heads.go) knows the offsets of its fields. Strides are in bytes.
+type headArgs struct {
+	tile         *int32
+	ldt, rows    int
+	offset       *int32
+	factor, bias *float32
+	to           *int32
+	dst          *uint8
+	ldd          int
+	gamma, beta  *float32
+	stats        *float32
+	eps, _       float32
+	alpha, _     float32
+	inv, _       float32
+	lo, _, hi, _ float32
+	zero         int
+}
+
+// noGamma stands in for a gamma that is left out, as noBias for a beta.
+var noGamma = func() (g [PanelWidth]float32) {
+	for i := range g {
+		g[i] = 1
+	}
+	return g
+}()
+
+// headRows is the number of rows of one call.
+const headRows = 32
+
+func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
+	if t.cols != 32 && t.cols != 64 || g.inv == 0 || t.row != nil || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 {
+		headTile(s, w, h, t, g)
+		return
+	}
+	w.heads = grow(w.heads, 2*headRows+16*headRows)
+	p := headArgs{
+		ldt: 4 * t.ldt, offset: &noOffset[0], factor: &t.factor[0], bias: &noBias[0], dst: &h.Dst[0], ldd: h.LD, gamma: &noGamma[0], beta: &noBias[0],
+		stats: &w.heads[0], eps: h.Eps, alpha: g.Alpha, inv: g.inv, zero: int(g.Zp + g.Offset),
+	}
+	p.lo, p.hi = g.bounds()
+	if t.offset != nil {
+		p.offset = &t.offset[0]
+	}
+	if t.bias != nil {
+		p.bias = &t.bias[0]
+	}
+	if h.Gamma != nil {
+		p.gamma = &h.Gamma[0]
+	}
+	if h.Beta != nil {
+		p.beta = &h.Beta[0]
+	}
+	for i := 0; i < t.m; {
+		n := min(t.m-i, headRows)
+		p.tile, p.rows, p.to = &t.tile[i*t.ldt], n, &h.To[i]
+		q := (*byte)(unsafe.Pointer(&p))
+		switch {
+		case h.Norm && t.cols == 32:
+			headNormCodes32AVX512(q)
+		case h.Norm:
+			headNormCodes64AVX512(q)
+		case t.cols == 32:
+			headCodes32AVX512(q)
+		default:
+			headCodes64AVX512(q)
+		}
+		if h.Norm && (h.Mean != nil || h.Spread != nil) {
+			for j := 0; j < n; {
+				to, run := int(h.To[i+j]), 1
+				for j+run < n && int(h.To[i+j+run]) == to+run {
+					run++
+				}
+				h.moments(w.heads[j:j+run], w.heads[headRows+j:][:run], to)
+				j += run
+			}
+		}
+		i += n
+	}
+}
