@@ -177,9 +177,25 @@ func (s *fakeQuant) signedZero(st *State, g int) float32 { return s.zeroAt(st, g
 // half is the distance of unsigned and signed codes.
 func (s *fakeQuant) half() float32 { return (s.qp - s.qn + 1) / 2 }
 
+// geluRun is about how many elements of a GELU are made at a time.
+const geluRun = 4096
+
 // encode writes the codes that products read.
 func (s *fakeQuant) encode(st *State) {
 	x, scale := st.v[s.x], st.v[s.scale]
+	if s.gelu {
+		n := max(1, geluRun/s.cols)
+		for rows := st.u(s.u8); len(x) > 0; {
+			m := min(n*s.cols, len(x))
+			y := st.tmp[:m]
+			kernel.Gelu(y, x[:m])
+			s.encodeRows(rows, y, scale[0], s.unsignedZero(st, 0))
+			if x = x[m:]; len(x) > 0 {
+				rows = rows[n*s.ld:]
+			}
+		}
+		return
+	}
 	for i := range s.outer * s.groups {
 		g := i % s.groups
 		at := i * s.inner

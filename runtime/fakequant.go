@@ -24,6 +24,7 @@ type fakeQuant struct {
 	cols, ld       int    // rows of u8: codes, and bytes from one to the next
 	flat           int    // scratch of a weight
 	columns        int    // of a weight
+	gelu           bool   // what is quantised is the GELU of x; codes alone are wanted
 	fixed          []int8 // codes of a weight that cannot change
 }
 
@@ -140,7 +141,9 @@ func (s *fakeQuant) backward(st *State) {
 	da, dz := st.f64[:s.groups], st.f64[s.groups:2*s.groups]
 	clear(da)
 	clear(dz)
-	if s.inner == 1 && s.groups > 1 {
+	if s.gelu {
+		da[0], dz[0] = s.geluBackward(st, dx, x, dy, scale[0])
+	} else if s.inner == 1 && s.groups > 1 {
 		kernel.FakeQuantColsBackward(dx, x, dy, scale, zr, s.qn, s.qp, da, dz, s.outer, s.groups, s.dxg.acc)
 	} else {
 		for i := range s.outer * s.groups {
@@ -161,6 +164,21 @@ func (s *fakeQuant) backward(st *State) {
 	}
 	addGroups(target(st, &s.dsg), da)
 	addGroups(target(st, &s.dzg), dz)
+}
+
+// geluBackward is the gradient through the GELU.
+func (s *fakeQuant) geluBackward(st *State, dx, x, dy []float32, alpha float32) (da, dz float64) {
+	zero := s.zeroAt(st, 0)
+	if dx != nil {
+		return kernel.GeluQuantBackward(&st.w, dx, x, dy, alpha, zero, s.qn, s.qp, s.dxg.acc)
+	}
+	for i := 0; i < len(x); i += geluRun {
+		n := min(geluRun, len(x)-i)
+		kernel.Gelu(st.tmp[:n], x[i:])
+		a, z := kernel.FakeQuantBackward(nil, st.tmp[:n], dy[i:], alpha, zero, s.qn, s.qp, false)
+		da, dz = da+a, dz+z
+	}
+	return da, dz
 }
 
 func addGroups(g []float32, sums []float64) {

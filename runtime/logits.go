@@ -25,20 +25,6 @@ type logits struct {
 // logitRows is the number of rows that stay in the cache between two passes.
 const logitRows = 16
 
-// fuseTraining joins the steps round the softmax of a program that trains.
-func (c *compiler) fuseTraining() {
-	f := &fuser{c: c, p: c.p}
-	for _, rewrite := range []func(step) bool{f.logitSoftmax, f.rescaling} {
-		f.index()
-		for _, s := range slices.Clone(f.p.steps) {
-			if rewrite(s) {
-				f.index()
-			}
-		}
-		c.dropDead()
-	}
-}
-
 // logitSoftmax joins a softmax with the steps before it.
 func (f *fuser) logitSoftmax(s step) bool {
 	sm, ok := s.(*softmax)

@@ -48,6 +48,7 @@ func calls(rows, n int) (names []string, run []func()) {
 	add("FakeQuant", func() { FakeQuant(d, x, 0.5, 0, -2, 1) })
 	add("FakeQuantBackward", func() { FakeQuantBackward(d, x, y, 0.5, 0, -2, 1, false) })
 	add("FakeQuantBackward without", func() { FakeQuantBackward(nil, x, y, 0.5, 0, -2, 1, false) })
+	add("GeluQuantBackward", func() { GeluQuantBackward(w, d, x, y, 0.5, 0, -2, 1, false) })
 	add("FakeQuantCols", func() { FakeQuantCols(d, x, one, h, -2, 1, rows, n) })
 	add("FakeQuantColsBackward", func() { FakeQuantColsBackward(d, x, y, one, h, -2, 1, da, dz, rows, n, false) })
 	add("QuantizeU8", func() { QuantizeU8(u8, x, 0.5, 0, -2, 1, 2) })

@@ -14,6 +14,11 @@ func fakeQuantAVX512(dst []float32, x []float32, alpha float32, zp float32, qn f
 //go:noescape
 func fakeQuantBackwardAVX512(dx []float32, x []float32, dy []float32, alpha float32, zp float32, qn float32, qp float32, acc bool) (dalpha float64, dout float64)
 
+// geluQuantBackwardAVX512 returns the gradients of a quantiser of GELU(x) and writes or adds that of x.
+//
+//go:noescape
+func geluQuantBackwardAVX512(dx []float32, x []float32, dy []float32, alpha float32, zp float32, qn float32, qp float32, acc bool) (dalpha float64, dout float64)
+
 // fakeQuantColsAVX512 rounds each column to its grid; rows and n are positive, zp may be nil.
 //
 //go:noescape

@@ -183,6 +183,605 @@ done6:
 	VZEROUPPER
 	RET
 
+// func geluQuantBackwardAVX512(dx []float32, x []float32, dy []float32, alpha float32, zp float32, qn float32, qp float32, acc bool) (dalpha float64, dout float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE2
+TEXT ·geluQuantBackwardAVX512(SB), NOSPLIT, $0-112
+	MOVQ         dx_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         dy_base+48(FP), DX
+	MOVQ         x_len+32(FP), BX
+	MOVB         acc+88(FP), SI
+	MOVBQZX      SI, SI
+	VBROADCASTSS alpha+72(FP), Z0
+	VBROADCASTSS zp+76(FP), Z1
+	VBROADCASTSS qn+80(FP), Z2
+	VBROADCASTSS qp+84(FP), Z3
+	VXORPS       X4, X4, X4
+	VXORPS       X5, X5, X5
+	VXORPS       X6, X6, X6
+	VXORPS       X7, X7, X7
+	XORQ         DI, DI
+	SUBQ         $0x10, BX
+	JLT          tail12
+
+loop11:
+	VMOVUPS      (CX)(DI*1), Z8
+	VMULPS       sqrtHalf<>+0(SB), Z8, Z9
+	VMULPS       half<>+0(SB), Z8, Z10
+	VMULPS       Z9, Z9, Z11
+	VMOVUPS      erfS6<>+0(SB), Z14
+	VFMADD213PS  erfS5<>+0(SB), Z11, Z14
+	VFMADD213PS  erfS4<>+0(SB), Z11, Z14
+	VFMADD213PS  erfS3<>+0(SB), Z11, Z14
+	VFMADD213PS  erfS2<>+0(SB), Z11, Z14
+	VFMADD213PS  erfS1<>+0(SB), Z11, Z14
+	VFMADD213PS  erfS0<>+0(SB), Z11, Z14
+	VFMADD213PS  Z9, Z9, Z14
+	VANDPS       magnBits<>+0(SB), Z9, Z11
+	VMOVUPS      erfEnd<>+0(SB), Z15
+	VMINPS       Z11, Z15, Z15
+	VMOVUPS      erfL6<>+0(SB), Z16
+	VFMADD213PS  erfL5<>+0(SB), Z15, Z16
+	VFMADD213PS  erfL4<>+0(SB), Z15, Z16
+	VFMADD213PS  erfL3<>+0(SB), Z15, Z16
+	VFMADD213PS  erfL2<>+0(SB), Z15, Z16
+	VFMADD213PS  erfL1<>+0(SB), Z15, Z16
+	VFMADD213PS  erfL0<>+0(SB), Z15, Z16
+	VMULPS       log2e<>+0(SB), Z16, Z15
+	VRNDSCALEPS  $0x08, Z15, Z15
+	VFNMADD231PS ln2Hi<>+0(SB), Z15, Z16
+	VFNMADD231PS ln2Lo<>+0(SB), Z15, Z16
+	VMOVUPS      expP6<>+0(SB), Z17
+	VFMADD213PS  expP5<>+0(SB), Z16, Z17
+	VFMADD213PS  expP4<>+0(SB), Z16, Z17
+	VFMADD213PS  expP3<>+0(SB), Z16, Z17
+	VFMADD213PS  expP2<>+0(SB), Z16, Z17
+	VFMADD213PS  expP1<>+0(SB), Z16, Z17
+	VFMADD213PS  expP0<>+0(SB), Z16, Z17
+	VSCALEFPS    Z15, Z17, Z17
+	VMOVUPS      one<>+0(SB), Z15
+	VSUBPS       Z17, Z15, Z15
+	VANDPS       signBit<>+0(SB), Z9, Z16
+	VORPS        Z16, Z15, Z15
+	VCMPPS       $0x11, erfSplit<>+0(SB), Z11, K1
+	VBLENDMPS    Z14, Z15, K1, Z12
+	VMOVAPS      Z10, Z11
+	VFMADD231PS  Z10, Z12, Z11
+	VMULPS       Z9, Z9, Z9
+	VXORPS       signBit<>+0(SB), Z9, Z9
+	VMOVUPS      expMax<>+0(SB), Z10
+	VMINPS       Z9, Z10, Z10
+	VMOVUPS      expMin<>+0(SB), Z9
+	VMAXPS       Z10, Z9, Z10
+	VMULPS       log2e<>+0(SB), Z10, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS ln2Hi<>+0(SB), Z9, Z10
+	VFNMADD231PS ln2Lo<>+0(SB), Z9, Z10
+	VMOVUPS      expP6<>+0(SB), Z14
+	VFMADD213PS  expP5<>+0(SB), Z10, Z14
+	VFMADD213PS  expP4<>+0(SB), Z10, Z14
+	VFMADD213PS  expP3<>+0(SB), Z10, Z14
+	VFMADD213PS  expP2<>+0(SB), Z10, Z14
+	VFMADD213PS  expP1<>+0(SB), Z10, Z14
+	VFMADD213PS  expP0<>+0(SB), Z10, Z14
+	VSCALEFPS    Z9, Z14, Z14
+	VMULPS       Z8, Z14, Z14
+	VMOVUPS      half<>+0(SB), Z8
+	VFMADD213PS  Z8, Z8, Z12
+	VFMADD231PS  invSqrt2Pi<>+0(SB), Z14, Z12
+	VMOVUPS      (DX)(DI*1), Z8
+	VDIVPS       Z0, Z11, Z11
+	VRNDSCALEPS  $0x08, Z11, Z9
+	VADDPS       Z1, Z9, Z9
+	VMAXPS       Z9, Z2, Z9
+	VMINPS       Z9, Z3, Z9
+	VSUBPS       Z1, Z9, Z9
+	VADDPS       Z1, Z11, Z10
+	VCMPPS       $0x12, Z10, Z2, K1
+	VCMPPS       $0x12, Z3, Z10, K1, K1
+	KNOTW        K1, K2
+	VSUBPS       Z11, Z9, K1, Z9
+	VMOVAPS.Z    Z8, K1, Z10
+	VMOVAPS.Z    Z8, K2, Z11
+	VMULPS       Z12, Z10, Z10
+	TESTQ        AX, AX
+	JZ           skip15
+	TESTQ        SI, SI
+	JZ           write14
+	VMOVUPS      (AX)(DI*1), Z14
+	VADDPS       Z14, Z10, Z10
+
+write14:
+	VMOVUPS Z10, (AX)(DI*1)
+
+skip15:
+	VEXTRACTF64X4 $0x01, Z11, Y10
+	VCVTPS2PD     Y11, Z11
+	VCVTPS2PD     Y10, Z10
+	VADDPD        Z11, Z6, Z6
+	VADDPD        Z10, Z7, Z7
+	VEXTRACTF64X4 $0x01, Z9, Y10
+	VCVTPS2PD     Y9, Z9
+	VCVTPS2PD     Y10, Z10
+	VEXTRACTF64X4 $0x01, Z8, Y11
+	VCVTPS2PD     Y8, Z8
+	VCVTPS2PD     Y11, Z11
+	VFMADD231PD   Z9, Z8, Z4
+	VFMADD231PD   Z10, Z11, Z5
+	ADDQ          $0x40, DI
+	SUBQ          $0x10, BX
+	JGE           loop11
+
+tail12:
+	ADDQ         $0x10, BX
+	JZ           done13
+	MOVQ         $-1, R8
+	BZHIQ        BX, R8, R8
+	KMOVW        R8, K1
+	VMOVUPS.Z    (CX)(DI*1), K1, Z8
+	VMULPS       sqrtHalf<>+0(SB), Z8, Z9
+	VMULPS       half<>+0(SB), Z8, Z10
+	VMULPS       Z9, Z9, Z11
+	VMOVUPS      erfS6<>+0(SB), Z12
+	VFMADD213PS  erfS5<>+0(SB), Z11, Z12
+	VFMADD213PS  erfS4<>+0(SB), Z11, Z12
+	VFMADD213PS  erfS3<>+0(SB), Z11, Z12
+	VFMADD213PS  erfS2<>+0(SB), Z11, Z12
+	VFMADD213PS  erfS1<>+0(SB), Z11, Z12
+	VFMADD213PS  erfS0<>+0(SB), Z11, Z12
+	VFMADD213PS  Z9, Z9, Z12
+	VANDPS       magnBits<>+0(SB), Z9, Z11
+	VMOVUPS      erfEnd<>+0(SB), Z14
+	VMINPS       Z11, Z14, Z14
+	VMOVUPS      erfL6<>+0(SB), Z15
+	VFMADD213PS  erfL5<>+0(SB), Z14, Z15
+	VFMADD213PS  erfL4<>+0(SB), Z14, Z15
+	VFMADD213PS  erfL3<>+0(SB), Z14, Z15
+	VFMADD213PS  erfL2<>+0(SB), Z14, Z15
+	VFMADD213PS  erfL1<>+0(SB), Z14, Z15
+	VFMADD213PS  erfL0<>+0(SB), Z14, Z15
+	VMULPS       log2e<>+0(SB), Z15, Z14
+	VRNDSCALEPS  $0x08, Z14, Z14
+	VFNMADD231PS ln2Hi<>+0(SB), Z14, Z15
+	VFNMADD231PS ln2Lo<>+0(SB), Z14, Z15
+	VMOVUPS      expP6<>+0(SB), Z16
+	VFMADD213PS  expP5<>+0(SB), Z15, Z16
+	VFMADD213PS  expP4<>+0(SB), Z15, Z16
+	VFMADD213PS  expP3<>+0(SB), Z15, Z16
+	VFMADD213PS  expP2<>+0(SB), Z15, Z16
+	VFMADD213PS  expP1<>+0(SB), Z15, Z16
+	VFMADD213PS  expP0<>+0(SB), Z15, Z16
+	VSCALEFPS    Z14, Z16, Z16
+	VMOVUPS      one<>+0(SB), Z14
+	VSUBPS       Z16, Z14, Z14
+	VANDPS       signBit<>+0(SB), Z9, Z15
+	VORPS        Z15, Z14, Z14
+	VCMPPS       $0x11, erfSplit<>+0(SB), Z11, K2
+	VBLENDMPS    Z12, Z14, K2, Z13
+	VMOVAPS      Z10, Z11
+	VFMADD231PS  Z10, Z13, Z11
+	VMULPS       Z9, Z9, Z9
+	VXORPS       signBit<>+0(SB), Z9, Z9
+	VMOVUPS      expMax<>+0(SB), Z10
+	VMINPS       Z9, Z10, Z10
+	VMOVUPS      expMin<>+0(SB), Z9
+	VMAXPS       Z10, Z9, Z10
+	VMULPS       log2e<>+0(SB), Z10, Z9
+	VRNDSCALEPS  $0x08, Z9, Z9
+	VFNMADD231PS ln2Hi<>+0(SB), Z9, Z10
+	VFNMADD231PS ln2Lo<>+0(SB), Z9, Z10
+	VMOVUPS      expP6<>+0(SB), Z12
+	VFMADD213PS  expP5<>+0(SB), Z10, Z12
+	VFMADD213PS  expP4<>+0(SB), Z10, Z12
+	VFMADD213PS  expP3<>+0(SB), Z10, Z12
+	VFMADD213PS  expP2<>+0(SB), Z10, Z12
+	VFMADD213PS  expP1<>+0(SB), Z10, Z12
+	VFMADD213PS  expP0<>+0(SB), Z10, Z12
+	VSCALEFPS    Z9, Z12, Z12
+	VMULPS       Z8, Z12, Z12
+	VMOVUPS      half<>+0(SB), Z8
+	VFMADD213PS  Z8, Z8, Z13
+	VFMADD231PS  invSqrt2Pi<>+0(SB), Z12, Z13
+	VMOVUPS.Z    (DX)(DI*1), K1, Z8
+	VDIVPS       Z0, Z11, Z11
+	VRNDSCALEPS  $0x08, Z11, Z0
+	VADDPS       Z1, Z0, Z0
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VSUBPS       Z1, Z0, Z0
+	VADDPS       Z1, Z11, Z1
+	VCMPPS       $0x12, Z1, Z2, K2
+	VCMPPS       $0x12, Z3, Z1, K2, K2
+	KNOTW        K2, K3
+	VSUBPS       Z11, Z0, K2, Z0
+	VMOVAPS.Z    Z8, K2, Z1
+	VMOVAPS.Z    Z8, K3, Z2
+	VMULPS       Z13, Z1, Z1
+	TESTQ        AX, AX
+	JZ           skip17
+	TESTQ        SI, SI
+	JZ           write16
+	VMOVUPS.Z    (AX)(DI*1), K1, Z3
+	VADDPS       Z3, Z1, Z1
+
+write16:
+	VMOVUPS Z1, K1, (AX)(DI*1)
+
+skip17:
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VCVTPS2PD     Y2, Z2
+	VCVTPS2PD     Y1, Z1
+	VADDPD        Z2, Z6, Z6
+	VADDPD        Z1, Z7, Z7
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VCVTPS2PD     Y0, Z0
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z8, Y2
+	VCVTPS2PD     Y8, Z3
+	VCVTPS2PD     Y2, Z2
+	VFMADD231PD   Z0, Z3, Z4
+	VFMADD231PD   Z1, Z2, Z5
+
+done13:
+	VADDPD        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, dalpha+96(FP)
+	VADDPD        Z7, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, dout+104(FP)
+	VZEROUPPER
+	RET
+
+DATA sqrtHalf<>+0(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+8(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+16(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+24(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+32(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+40(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+48(SB)/8, $0x3f3504f33f3504f3
+DATA sqrtHalf<>+56(SB)/8, $0x3f3504f33f3504f3
+GLOBL sqrtHalf<>(SB), RODATA|NOPTR, $64
+
+DATA half<>+0(SB)/8, $0x3f0000003f000000
+DATA half<>+8(SB)/8, $0x3f0000003f000000
+DATA half<>+16(SB)/8, $0x3f0000003f000000
+DATA half<>+24(SB)/8, $0x3f0000003f000000
+DATA half<>+32(SB)/8, $0x3f0000003f000000
+DATA half<>+40(SB)/8, $0x3f0000003f000000
+DATA half<>+48(SB)/8, $0x3f0000003f000000
+DATA half<>+56(SB)/8, $0x3f0000003f000000
+GLOBL half<>(SB), RODATA|NOPTR, $64
+
+DATA erfS0<>+0(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+8(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+16(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+24(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+32(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+40(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+48(SB)/8, $0x3e0375d43e0375d4
+DATA erfS0<>+56(SB)/8, $0x3e0375d43e0375d4
+GLOBL erfS0<>(SB), RODATA|NOPTR, $64
+
+DATA erfS1<>+0(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+8(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+16(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+24(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+32(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+40(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+48(SB)/8, $0xbec093a2bec093a2
+DATA erfS1<>+56(SB)/8, $0xbec093a2bec093a2
+GLOBL erfS1<>(SB), RODATA|NOPTR, $64
+
+DATA erfS2<>+0(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+8(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+16(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+24(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+32(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+40(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+48(SB)/8, $0x3de7172a3de7172a
+DATA erfS2<>+56(SB)/8, $0x3de7172a3de7172a
+GLOBL erfS2<>(SB), RODATA|NOPTR, $64
+
+DATA erfS3<>+0(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+8(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+16(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+24(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+32(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+40(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+48(SB)/8, $0xbcdc0a92bcdc0a92
+DATA erfS3<>+56(SB)/8, $0xbcdc0a92bcdc0a92
+GLOBL erfS3<>(SB), RODATA|NOPTR, $64
+
+DATA erfS4<>+0(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+8(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+16(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+24(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+32(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+40(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+48(SB)/8, $0x3baa85233baa8523
+DATA erfS4<>+56(SB)/8, $0x3baa85233baa8523
+GLOBL erfS4<>(SB), RODATA|NOPTR, $64
+
+DATA erfS5<>+0(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+8(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+16(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+24(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+32(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+40(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+48(SB)/8, $0xba5651ceba5651ce
+DATA erfS5<>+56(SB)/8, $0xba5651ceba5651ce
+GLOBL erfS5<>(SB), RODATA|NOPTR, $64
+
+DATA erfS6<>+0(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+8(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+16(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+24(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+32(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+40(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+48(SB)/8, $0x38b2886f38b2886f
+DATA erfS6<>+56(SB)/8, $0x38b2886f38b2886f
+GLOBL erfS6<>(SB), RODATA|NOPTR, $64
+
+DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnBits<>(SB), RODATA|NOPTR, $64
+
+DATA erfEnd<>+0(SB)/8, $0x4086666640866666
+DATA erfEnd<>+8(SB)/8, $0x4086666640866666
+DATA erfEnd<>+16(SB)/8, $0x4086666640866666
+DATA erfEnd<>+24(SB)/8, $0x4086666640866666
+DATA erfEnd<>+32(SB)/8, $0x4086666640866666
+DATA erfEnd<>+40(SB)/8, $0x4086666640866666
+DATA erfEnd<>+48(SB)/8, $0x4086666640866666
+DATA erfEnd<>+56(SB)/8, $0x4086666640866666
+GLOBL erfEnd<>(SB), RODATA|NOPTR, $64
+
+DATA erfL0<>+0(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+8(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+16(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+24(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+32(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+40(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+48(SB)/8, $0xb93a1de6b93a1de6
+DATA erfL0<>+56(SB)/8, $0xb93a1de6b93a1de6
+GLOBL erfL0<>(SB), RODATA|NOPTR, $64
+
+DATA erfL1<>+0(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+8(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+16(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+24(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+32(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+40(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+48(SB)/8, $0xbf905a19bf905a19
+DATA erfL1<>+56(SB)/8, $0xbf905a19bf905a19
+GLOBL erfL1<>(SB), RODATA|NOPTR, $64
+
+DATA erfL2<>+0(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+8(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+16(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+24(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+32(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+40(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+48(SB)/8, $0xbf231659bf231659
+DATA erfL2<>+56(SB)/8, $0xbf231659bf231659
+GLOBL erfL2<>(SB), RODATA|NOPTR, $64
+
+DATA erfL3<>+0(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+8(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+16(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+24(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+32(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+40(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+48(SB)/8, $0xbdd5118abdd5118a
+DATA erfL3<>+56(SB)/8, $0xbdd5118abdd5118a
+GLOBL erfL3<>(SB), RODATA|NOPTR, $64
+
+DATA erfL4<>+0(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+8(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+16(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+24(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+32(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+40(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+48(SB)/8, $0x3cb67e6f3cb67e6f
+DATA erfL4<>+56(SB)/8, $0x3cb67e6f3cb67e6f
+GLOBL erfL4<>(SB), RODATA|NOPTR, $64
+
+DATA erfL5<>+0(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+8(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+16(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+24(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+32(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+40(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+48(SB)/8, $0xbb484095bb484095
+DATA erfL5<>+56(SB)/8, $0xbb484095bb484095
+GLOBL erfL5<>(SB), RODATA|NOPTR, $64
+
+DATA erfL6<>+0(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+8(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+16(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+24(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+32(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+40(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+48(SB)/8, $0x394ec28e394ec28e
+DATA erfL6<>+56(SB)/8, $0x394ec28e394ec28e
+GLOBL erfL6<>(SB), RODATA|NOPTR, $64
+
+DATA log2e<>+0(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+8(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+16(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+24(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA log2e<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
+GLOBL log2e<>(SB), RODATA|NOPTR, $64
+
+DATA ln2Hi<>+0(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+8(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+16(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+24(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+32(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+40(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+48(SB)/8, $0x3f3180003f318000
+DATA ln2Hi<>+56(SB)/8, $0x3f3180003f318000
+GLOBL ln2Hi<>(SB), RODATA|NOPTR, $64
+
+DATA ln2Lo<>+0(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+8(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+16(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+24(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+32(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+40(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+48(SB)/8, $0xb95e8083b95e8083
+DATA ln2Lo<>+56(SB)/8, $0xb95e8083b95e8083
+GLOBL ln2Lo<>(SB), RODATA|NOPTR, $64
+
+DATA expP0<>+0(SB)/8, $0x3f8000003f800000
+DATA expP0<>+8(SB)/8, $0x3f8000003f800000
+DATA expP0<>+16(SB)/8, $0x3f8000003f800000
+DATA expP0<>+24(SB)/8, $0x3f8000003f800000
+DATA expP0<>+32(SB)/8, $0x3f8000003f800000
+DATA expP0<>+40(SB)/8, $0x3f8000003f800000
+DATA expP0<>+48(SB)/8, $0x3f8000003f800000
+DATA expP0<>+56(SB)/8, $0x3f8000003f800000
+GLOBL expP0<>(SB), RODATA|NOPTR, $64
+
+DATA expP1<>+0(SB)/8, $0x3f8000003f800000
+DATA expP1<>+8(SB)/8, $0x3f8000003f800000
+DATA expP1<>+16(SB)/8, $0x3f8000003f800000
+DATA expP1<>+24(SB)/8, $0x3f8000003f800000
+DATA expP1<>+32(SB)/8, $0x3f8000003f800000
+DATA expP1<>+40(SB)/8, $0x3f8000003f800000
+DATA expP1<>+48(SB)/8, $0x3f8000003f800000
+DATA expP1<>+56(SB)/8, $0x3f8000003f800000
+GLOBL expP1<>(SB), RODATA|NOPTR, $64
+
+DATA expP2<>+0(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+8(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+16(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+24(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+32(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+40(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+48(SB)/8, $0x3efffffe3efffffe
+DATA expP2<>+56(SB)/8, $0x3efffffe3efffffe
+GLOBL expP2<>(SB), RODATA|NOPTR, $64
+
+DATA expP3<>+0(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+8(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+16(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+24(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+32(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+40(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+48(SB)/8, $0x3e2aaa483e2aaa48
+DATA expP3<>+56(SB)/8, $0x3e2aaa483e2aaa48
+GLOBL expP3<>(SB), RODATA|NOPTR, $64
+
+DATA expP4<>+0(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+8(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+16(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+24(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+32(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+40(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+48(SB)/8, $0x3d2aac7c3d2aac7c
+DATA expP4<>+56(SB)/8, $0x3d2aac7c3d2aac7c
+GLOBL expP4<>(SB), RODATA|NOPTR, $64
+
+DATA expP5<>+0(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+8(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+16(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+24(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+32(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+40(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+48(SB)/8, $0x3c091d733c091d73
+DATA expP5<>+56(SB)/8, $0x3c091d733c091d73
+GLOBL expP5<>(SB), RODATA|NOPTR, $64
+
+DATA expP6<>+0(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+8(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+16(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+24(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+32(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+40(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+48(SB)/8, $0x3ab511433ab51143
+DATA expP6<>+56(SB)/8, $0x3ab511433ab51143
+GLOBL expP6<>(SB), RODATA|NOPTR, $64
+
+DATA one<>+0(SB)/8, $0x3f8000003f800000
+DATA one<>+8(SB)/8, $0x3f8000003f800000
+DATA one<>+16(SB)/8, $0x3f8000003f800000
+DATA one<>+24(SB)/8, $0x3f8000003f800000
+DATA one<>+32(SB)/8, $0x3f8000003f800000
+DATA one<>+40(SB)/8, $0x3f8000003f800000
+DATA one<>+48(SB)/8, $0x3f8000003f800000
+DATA one<>+56(SB)/8, $0x3f8000003f800000
+GLOBL one<>(SB), RODATA|NOPTR, $64
+
+DATA signBit<>+0(SB)/8, $0x8000000080000000
+DATA signBit<>+8(SB)/8, $0x8000000080000000
+DATA signBit<>+16(SB)/8, $0x8000000080000000
+DATA signBit<>+24(SB)/8, $0x8000000080000000
+DATA signBit<>+32(SB)/8, $0x8000000080000000
+DATA signBit<>+40(SB)/8, $0x8000000080000000
+DATA signBit<>+48(SB)/8, $0x8000000080000000
+DATA signBit<>+56(SB)/8, $0x8000000080000000
+GLOBL signBit<>(SB), RODATA|NOPTR, $64
+
+DATA erfSplit<>+0(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+8(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+16(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+24(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+32(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+40(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+48(SB)/8, $0x3f6666663f666666
+DATA erfSplit<>+56(SB)/8, $0x3f6666663f666666
+GLOBL erfSplit<>(SB), RODATA|NOPTR, $64
+
+DATA expMax<>+0(SB)/8, $0x42b2000042b20000
+DATA expMax<>+8(SB)/8, $0x42b2000042b20000
+DATA expMax<>+16(SB)/8, $0x42b2000042b20000
+DATA expMax<>+24(SB)/8, $0x42b2000042b20000
+DATA expMax<>+32(SB)/8, $0x42b2000042b20000
+DATA expMax<>+40(SB)/8, $0x42b2000042b20000
+DATA expMax<>+48(SB)/8, $0x42b2000042b20000
+DATA expMax<>+56(SB)/8, $0x42b2000042b20000
+GLOBL expMax<>(SB), RODATA|NOPTR, $64
+
+DATA expMin<>+0(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+8(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+16(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+24(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+32(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+40(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+48(SB)/8, $0xc2d00000c2d00000
+DATA expMin<>+56(SB)/8, $0xc2d00000c2d00000
+GLOBL expMin<>(SB), RODATA|NOPTR, $64
+
+DATA invSqrt2Pi<>+0(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+8(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+16(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+24(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+32(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+40(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+48(SB)/8, $0x3ecc422a3ecc422a
+DATA invSqrt2Pi<>+56(SB)/8, $0x3ecc422a3ecc422a
+GLOBL invSqrt2Pi<>(SB), RODATA|NOPTR, $64
+
 // func fakeQuantColsAVX512(dst []float32, x []float32, alpha []float32, zp []float32, qn float32, qp float32, rows int, n int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·fakeQuantColsAVX512(SB), NOSPLIT, $0-120
@@ -204,21 +803,21 @@ TEXT ·fakeQuantColsAVX512(SB), NOSPLIT, $0-120
 	KMOVW        R10, K1
 	SHLQ         $0x02, DI
 
-rows11:
+rows18:
 	XORQ R9, R9
 
-cols12:
+cols19:
 	CMPQ    R9, R8
-	JGE     colsTail13
+	JGE     colsTail20
 	VMOVUPS (CX)(R9*1), Z2
 	VMOVUPS (DX)(R9*1), Z3
 	VXORPS  X4, X4, X4
 	TESTQ   BX, BX
-	JZ      noZero15
+	JZ      noZero22
 	VMOVUPS (BX)(R9*1), Z4
 	VMOVAPS Z4, Z4
 
-noZero15:
+noZero22:
 	VDIVPS      Z3, Z2, Z2
 	VRNDSCALEPS $0x08, Z2, Z2
 	VADDPS      Z4, Z2, Z2
@@ -228,20 +827,20 @@ noZero15:
 	VMULPS      Z3, Z2, Z2
 	VMOVUPS     Z2, (AX)(R9*1)
 	ADDQ        $0x40, R9
-	JMP         cols12
+	JMP         cols19
 
-colsTail13:
+colsTail20:
 	KORTESTW  K1, K1
-	JZ        colsDone14
+	JZ        colsDone21
 	VMOVUPS.Z (CX)(R9*1), K1, Z2
 	VMOVUPS.Z (DX)(R9*1), K1, Z3
 	VXORPS    X5, X5, X5
 	TESTQ     BX, BX
-	JZ        noZero16
+	JZ        noZero23
 	VMOVUPS.Z (BX)(R9*1), K1, Z5
 	VMOVAPS   Z5, Z5
 
-noZero16:
+noZero23:
 	VDIVPS      Z3, Z2, Z2
 	VRNDSCALEPS $0x08, Z2, Z2
 	VADDPS      Z5, Z2, Z2
@@ -251,11 +850,11 @@ noZero16:
 	VMULPS      Z3, Z2, Z2
 	VMOVUPS     Z2, K1, (AX)(R9*1)
 
-colsDone14:
+colsDone21:
 	ADDQ DI, AX
 	ADDQ DI, CX
 	DECQ SI
-	JNZ  rows11
+	JNZ  rows18
 	VZEROUPPER
 	RET
 
@@ -278,31 +877,31 @@ TEXT ·fakeQuantColsBackwardAVX512(SB), NOSPLIT, $0-193
 	SHLQ         $0x02, R11
 	XORQ         R12, R12
 	SUBQ         $0x10, R9
-	JLT          tail18
+	JLT          tail25
 
-loop17:
+loop24:
 	VMOVUPS (BX)(R12*1), Z2
 	VXORPS  X3, X3, X3
 	TESTQ   SI, SI
-	JZ      noZero20
+	JZ      noZero27
 	VMOVUPS (SI)(R12*1), Z3
 	VMOVAPS Z3, Z3
 
-noZero20:
+noZero27:
 	VXORPS  X6, X6, X6
 	VXORPS  X7, X7, X7
 	VMOVUPD (DI)(R12*2), Z4
 	VMOVUPD 64(DI)(R12*2), Z5
 	TESTQ   R8, R8
-	JZ      noZero21
+	JZ      noZero28
 	VMOVUPD (R8)(R12*2), Z6
 	VMOVUPD 64(R8)(R12*2), Z7
 
-noZero21:
+noZero28:
 	MOVQ rows+176(FP), R13
 	MOVQ R12, R14
 
-down23:
+down30:
 	VMOVUPS     (DX)(R14*1), Z8
 	VMOVUPS     (CX)(R14*1), Z9
 	VDIVPS      Z2, Z9, Z9
@@ -319,16 +918,16 @@ down23:
 	VMOVAPS.Z   Z8, K1, Z9
 	VMOVAPS.Z   Z8, K2, Z11
 	TESTQ       AX, AX
-	JZ          skip25
+	JZ          skip32
 	TESTQ       R10, R10
-	JZ          write24
+	JZ          write31
 	VMOVUPS     (AX)(R14*1), Z15
 	VADDPS      Z15, Z9, Z9
 
-write24:
+write31:
 	VMOVUPS Z9, (AX)(R14*1)
 
-skip25:
+skip32:
 	VEXTRACTF64X4 $0x01, Z2, Y15
 	VCVTPS2PD     Y2, Z9
 	VCVTPS2PD     Y15, Z15
@@ -347,49 +946,49 @@ skip25:
 	VFMADD231PD   Z9, Z11, Z5
 	ADDQ          R11, R14
 	DECQ          R13
-	JNZ           down23
+	JNZ           down30
 	VMOVUPD       Z4, (DI)(R12*2)
 	VMOVUPD       Z5, 64(DI)(R12*2)
 	TESTQ         R8, R8
-	JZ            noZero22
+	JZ            noZero29
 	VMOVUPD       Z6, (R8)(R12*2)
 	VMOVUPD       Z7, 64(R8)(R12*2)
 
-noZero22:
+noZero29:
 	ADDQ $0x40, R12
 	SUBQ $0x10, R9
-	JGE  loop17
+	JGE  loop24
 
-tail18:
+tail25:
 	ADDQ      $0x10, R9
-	JZ        done19
+	JZ        done26
 	MOVQ      $-1, R13
 	BZHIQ     R9, R13, R13
 	KMOVW     R13, K1
 	VMOVUPS.Z (BX)(R12*1), K1, Z2
 	VXORPS    X12, X12, X12
 	TESTQ     SI, SI
-	JZ        noZero26
+	JZ        noZero33
 	VMOVUPS.Z (SI)(R12*1), K1, Z3
 	VMOVAPS   Z3, Z12
 
-noZero26:
+noZero33:
 	VXORPS    X13, X13, X13
 	VXORPS    X14, X14, X14
 	KSHIFTRW  $0x08, K1, K2
 	VMOVUPD.Z (DI)(R12*2), K1, Z3
 	VMOVUPD.Z 64(DI)(R12*2), K2, Z4
 	TESTQ     R8, R8
-	JZ        noZero27
+	JZ        noZero34
 	KSHIFTRW  $0x08, K1, K2
 	VMOVUPD.Z (R8)(R12*2), K1, Z13
 	VMOVUPD.Z 64(R8)(R12*2), K2, Z14
 
-noZero27:
+noZero34:
 	MOVQ rows+176(FP), BX
 	MOVQ R12, SI
 
-down29:
+down36:
 	VMOVUPS.Z   (DX)(SI*1), K1, Z5
 	VMOVUPS.Z   (CX)(SI*1), K1, Z6
 	VDIVPS      Z2, Z6, Z6
@@ -406,16 +1005,16 @@ down29:
 	VMOVAPS.Z   Z5, K2, Z6
 	VMOVAPS.Z   Z5, K3, Z8
 	TESTQ       AX, AX
-	JZ          skip31
+	JZ          skip38
 	TESTQ       R10, R10
-	JZ          write30
+	JZ          write37
 	VMOVUPS.Z   (AX)(SI*1), K1, Z9
 	VADDPS      Z9, Z6, Z6
 
-write30:
+write37:
 	VMOVUPS Z6, K1, (AX)(SI*1)
 
-skip31:
+skip38:
 	VEXTRACTF64X4 $0x01, Z2, Y9
 	VCVTPS2PD     Y2, Z6
 	VCVTPS2PD     Y9, Z9
@@ -434,18 +1033,18 @@ skip31:
 	VFMADD231PD   Z6, Z8, Z4
 	ADDQ          R11, SI
 	DECQ          BX
-	JNZ           down29
+	JNZ           down36
 	KSHIFTRW      $0x08, K1, K2
 	VMOVUPD       Z3, K1, (DI)(R12*2)
 	VMOVUPD       Z4, K2, 64(DI)(R12*2)
 	TESTQ         R8, R8
-	JZ            noZero28
+	JZ            noZero35
 	KSHIFTRW      $0x08, K1, K2
 	VMOVUPD       Z13, K1, (R8)(R12*2)
 	VMOVUPD       Z14, K2, 64(R8)(R12*2)
 
-noZero28:
-done19:
+noZero35:
+done26:
 	VZEROUPPER
 	RET
 
@@ -462,9 +1061,9 @@ TEXT ·quantizeU8AVX512(SB), NOSPLIT, $0-68
 	VBROADCASTSS offset+64(FP), Z4
 	XORQ         BX, BX
 	SUBQ         $0x10, DX
-	JLT          tail33
+	JLT          tail40
 
-loop32:
+loop39:
 	VMOVUPS     (CX)(BX*1), Z5
 	VDIVPS      Z0, Z5, Z5
 	VRNDSCALEPS $0x08, Z5, Z5
@@ -477,11 +1076,11 @@ loop32:
 	ADDQ        $0x10, AX
 	ADDQ        $0x40, BX
 	SUBQ        $0x10, DX
-	JGE         loop32
+	JGE         loop39
 
-tail33:
+tail40:
 	ADDQ        $0x10, DX
-	JZ          done34
+	JZ          done41
 	MOVQ        $-1, SI
 	BZHIQ       DX, SI, SI
 	KMOVW       SI, K1
@@ -496,6 +1095,6 @@ tail33:
 	VPMOVDB     Z0, K1, (AX)
 	ADDQ        $0x10, AX
 
-done34:
+done41:
 	VZEROUPPER
 	RET

@@ -35,6 +35,7 @@ type set struct {
 
 	fakeQuant             func(dst, x []float32, alpha, zp, qn, qp float32)
 	fakeQuantBackward     func(dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64)
+	geluQuantBackward     func(s *set, w *Workspace, dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64)
 	fakeQuantCols         func(dst, x, alpha, zp []float32, qn, qp float32, rows, n int)
 	fakeQuantColsBackward func(dx, x, dy, alpha, zp []float32, qn, qp float32, dalpha, dzp []float64, rows, n int, acc bool)
 	quantize              func(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32)
@@ -74,7 +75,7 @@ var portable = set{
 	rescaleRows: rescaleRowsGo, rescaleRowsBackward: rescaleRowsBackwardGo,
 	add: addGo, sub: subGo, mul: mulGo, mulAdd: mulAddGo, scale: scaleGo, axpy: axpyGo,
 	addBias: addBiasGo, sumRows: sumRowsGo, dot: dotGo, transpose: transposeGo,
-	fakeQuant: fakeQuantGo, fakeQuantBackward: fakeQuantBackwardGo,
+	fakeQuant: fakeQuantGo, fakeQuantBackward: fakeQuantBackwardGo, geluQuantBackward: geluQuantBackward,
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
 	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,

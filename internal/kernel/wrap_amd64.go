@@ -49,3 +49,7 @@ func dequantizeSignedAVX2(dst []float32, codes []int8, alpha, zp float32) {
 	n := len(dst) &^ 7
 	dequantizeGo(dst[n:], codes[n:], alpha, zp)
 }
+
+func geluQuantAVX512(_ *set, _ *Workspace, dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64) {
+	return geluQuantBackwardAVX512(dx, x, dy, alpha, zp, qn, qp, acc)
+}

@@ -125,10 +125,15 @@ func (m machine) gelu(x reg.Register) reg.VecVirtual {
 }
 
 // geluSlope returns Φ(x) + x·φ(x).
-func (m machine) geluSlope(x reg.Register) reg.VecVirtual {
+func (m machine) geluSlope(x reg.VecVirtual) reg.VecVirtual {
 	z := m.vec()
 	VMULPS(f32("sqrtHalf", 0.7071067811865476), x, z)
-	e := m.erf(z)
+	return m.slopeOf(x, z, m.erf(z))
+}
+
+// slopeOf is geluSlope where z = x/√2 and its error function are known; both are
+// overwritten.
+func (m machine) slopeOf(x, z, e reg.VecVirtual) reg.VecVirtual {
 	VMULPS(z, z, z)
 	VXORPS(signBit(), z, z)
 	d := m.exp(z)
@@ -137,6 +142,17 @@ func (m machine) geluSlope(x reg.Register) reg.VecVirtual {
 	VFMADD213PS(h, h, e)
 	VFMADD231PS(f32("invSqrt2Pi", 0.3989422804014327), d, e)
 	return e
+}
+
+// geluBoth returns x·Φ(x), as gelu does, and its slope.
+func (m machine) geluBoth(x reg.VecVirtual) (y, slope reg.VecVirtual) {
+	z, h, y := m.vec(), m.vec(), m.vec()
+	VMULPS(f32("sqrtHalf", 0.7071067811865476), x, z)
+	VMULPS(half(), x, h)
+	e := m.erf(z)
+	VMOVAPS(h, y)
+	VFMADD231PS(h, e, y)
+	return y, m.slopeOf(x, z, e)
 }
 
 func unary(m machine, name, doc string, f func(lane, reg.Register) reg.VecVirtual) {

@@ -9,6 +9,9 @@ import (
 func quantPart(m machine) {
 	fakeQuant(m)
 	fakeQuantBackward(m)
+	if m.wide() {
+		geluQuantBackward(m)
+	}
 	fakeQuantCols(m)
 	fakeQuantColsBackward(m)
 	quantizeU8(m)
@@ -126,6 +129,34 @@ func fakeQuantBackward(m machine) {
 		for i, l := range s {
 			g := l.load(dy)
 			term, in, out := l.backward(l.load(x), g, z)
+			l.put(in, dx, acc)
+			for h, o := range m.widen(out) {
+				VADDPD(o, outs[2*i+h], outs[2*i+h])
+			}
+			t, d := m.widen(term), m.widen(g)
+			for h := range 2 {
+				VFMADD231PD(t[h], d[h], sums[2*i+h])
+			}
+		}
+	})
+	Store(m.total(sums), Return("dalpha"))
+	Store(m.total(outs), Return("dout"))
+	end()
+}
+
+// geluQuantBackward is fakeQuantBackward of a GELU, whose slope the gradient is then
+// multiplied by. On the narrow machine it is made of both: registers are too few.
+func geluQuantBackward(m machine) {
+	m.fn("geluQuantBackward", "(dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64)", "returns the gradients of a quantiser of GELU(x) and writes or adds that of x.")
+	dx, x, dy, n, acc := base("dx"), base("x"), base("dy"), length("x"), truth("acc")
+	z := m.scalars()
+	sums, outs := m.doubles(), m.doubles()
+	m.each16(n, func(s step16) {
+		for i, l := range s {
+			y, slope := m.geluBoth(l.load(x))
+			g := l.load(dy)
+			term, in, out := l.backward(y, g, z)
+			VMULPS(slope, in, in)
 			l.put(in, dx, acc)
 			for h, o := range m.widen(out) {
 				VADDPD(o, outs[2*i+h], outs[2*i+h])
