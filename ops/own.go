@@ -242,7 +242,7 @@ func evalQLinear(c *call, w, a int) error {
 			for l, q := range wq[j] {
 				acc += xq[i*k+l] * int64(q)
 			}
-			y := float32(acc) * (ws[j] * xs)
+			y := float32(float32(acc) * (ws[j] * xs)) // rounded before the bias on every machine
 			if c.given(5) {
 				y += c.t(5).F32()[j]
 			}

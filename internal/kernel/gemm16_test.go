@@ -136,7 +136,7 @@ func checkGemm16Cols(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, 
 			for i0 := 0; i0 < m; i0 += g.maxBlock {
 				var sum int64
 				for i := i0; i < min(m, i0+g.maxBlock); i++ {
-					sum += int64(word16(x[i*ldx+j]*inv[j])) * (int64(a[i*lda+p]) - int64(offset))
+					sum += int64(word16(float32(x[i*ldx+j]*inv[j]))) * (int64(a[i*lda+p]) - int64(offset))
 				}
 				if sum != int64(int32(sum)) {
 					t.Fatal("the test overflows")
