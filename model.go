@@ -11,6 +11,7 @@ import (
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio"
+	"github.com/qvitc/qvitc/passes"
 	"github.com/qvitc/qvitc/runtime"
 )
 
@@ -29,11 +30,16 @@ type Model struct {
 	why   error         // Classify cannot run
 }
 
-// Load reads an ONNX file. Errors name the file.
+// Load reads an ONNX file: a float model, a packed one, or one quantised in any
+// other form of docs/formats.md, by whatever tool, which is packed in memory.
+// Errors name the file.
 func Load(path string, o Options) (*Model, error) {
 	g, err := onnxio.Load(path, onnxio.Options{})
 	if err != nil {
 		return nil, err
+	}
+	if g, _, err = passes.Runnable(g); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s, err := runtime.NewSession(g, runtime.Options{Threads: o.Threads, MaxMemory: o.MaxMemory, Release: true})
 	if err != nil {

@@ -179,22 +179,9 @@ func (b *Built) note(t Target, res *passes.Result) {
 	}
 }
 
-// Raise brings a graph read from a file into the form that Build takes: every
-// quantised form that is understood becomes FakeQuant nodes, activation
-// functions one node each. The notes say what stays as it is.
-func Raise(g *ir.Graph) (notes []string, err error) {
-	d := passes.Driver{Check: true}
-	res, err := d.Run(g, append(append([]passes.Pass{}, passes.Raise...), passes.FuseGelu, passes.DropDead))
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range res.Steps {
-		for _, n := range s.Report.Notes {
-			notes = append(notes, n.String())
-		}
-	}
-	return notes, nil
-}
+// Raise brings a graph read from a file into the form that Build takes, see
+// passes.ReadQuantised. The notes say what stays as it is.
+func Raise(g *ir.Graph) (notes []string, err error) { return passes.ReadQuantised(g) }
 
 // Source is Raise for a graph that is to be written again: one in which nothing
 // is quantised is an error, and functions that nothing calls any more are left

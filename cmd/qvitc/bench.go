@@ -12,7 +12,6 @@ import (
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/onnxio"
-	"github.com/qvitc/qvitc/passes"
 	"github.com/qvitc/qvitc/report"
 	"github.com/qvitc/qvitc/runtime"
 	"github.com/spf13/cobra"
@@ -156,12 +155,10 @@ func (a *app) benchSubject(ctx context.Context, path string, o *benchFlags, r *b
 		return nil, fail(exitModel, err)
 	}
 	m := &model{path: path, graph: g}
-	if !m.packed() {
-		if _, err := a.driver(passFlags{}, "").Run(g, passes.Clean); err != nil {
-			return nil, fail(exitUnsupported, err)
-		}
+	if err := a.prepare(m); err != nil {
+		return nil, err
 	}
-	session, err := runtime.NewSession(g, runtime.Options{Threads: a.threads, Release: true})
+	session, err := runtime.NewSession(m.graph, runtime.Options{Threads: a.threads, Release: true})
 	if err != nil {
 		return nil, fail(exitUnsupported, err)
 	}

@@ -92,21 +92,27 @@ func (a *app) clean(m *model, p passFlags) error {
 	return nil
 }
 
-// loadAny reads a float or a packed model ready to be evaluated: graphs of
-// standard operators are cleaned, packed graphs are taken as they are.
+// loadAny reads a model ready to be evaluated: float graphs are cleaned, packed
+// ones taken as they are, those quantised in other forms packed.
 func (a *app) loadAny(path string) (*model, error) {
 	m, err := readModel(path)
 	if err != nil {
 		return nil, err
 	}
+	err = a.prepare(m)
 	for _, n := range m.notes {
 		a.note("note: %s", n)
 	}
+	return m, err
+}
+
+// prepare brings a model into the form that runs.
+func (a *app) prepare(m *model) error {
 	if m.packed() || passes.IsQuantised(m.graph) {
-		return m, m.raise()
+		return m.runnable()
 	}
-	_, err = a.driver(passFlags{}, "").Run(m.graph, passes.Clean)
-	return m, fail(exitUnsupported, err)
+	_, err := a.driver(passFlags{}, "").Run(m.graph, passes.Clean)
+	return fail(exitUnsupported, err)
 }
 
 // raise brings quantised forms other than packed operators into the form that
@@ -120,15 +126,17 @@ func (m *model) raise() error {
 	return fail(exitUnsupported, err)
 }
 
-// packed reports whether the model is already a low-bit one of this tool.
-func (m *model) packed() bool {
-	for n := range m.graph.Nodes() {
-		if n.Domain == ir.Domain {
-			return true
-		}
+// runnable packs quantised forms other than packed operators, which run fastest.
+func (m *model) runnable() error {
+	g, notes, err := passes.Runnable(m.graph)
+	if err == nil {
+		m.graph, m.notes = g, append(m.notes, notes...)
 	}
-	return false
+	return fail(exitUnsupported, err)
 }
+
+// packed reports whether the model is already a low-bit one of this tool.
+func (m *model) packed() bool { return passes.IsPacked(m.graph) }
 
 // finite refuses weights that are not numbers, naming the tensor.
 func (m *model) finite() error {

@@ -133,7 +133,7 @@ func (j *job) recipe() map[string]string {
 func (j *job) measure(ctx context.Context) error {
 	m, err := readModel(j.written.Path)
 	if err == nil {
-		err = m.raise()
+		err = m.runnable()
 	}
 	if err != nil {
 		return fail(exitVerify, err)

@@ -11,7 +11,7 @@ package doors
 // (tests aside) may import. Small tools under internal/ other than the kernel
 // are open to all. A "*" opens every room.
 var Allowed = map[string][]string{
-	".":               {"ir", "onnxio", "runtime", "dataset"},
+	".":               {"ir", "onnxio", "passes", "runtime", "dataset"},
 	"ir":              {},
 	"ops":             {"ir"},
 	"internal/kernel": {},
