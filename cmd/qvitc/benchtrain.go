@@ -29,7 +29,7 @@ func (o *trainBenchFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&o.on, "train", false, "measure training steps on a float model instead of its answers")
 	f.StringVarP(&o.bits, "bits", "b", "w4a4", "with --train: widths as in compress, or float")
-	f.BoolVar(&o.fast, "fast-backward", false, "with --train: gradients of quantised products in 16-bit integers, as in compress")
+	f.BoolVar(&o.fast, "fast-backward", compressTraining.fast, "with --train: gradients of quantised products in 16-bit integers, as in compress")
 	f.StringVar(&o.irm, "irm", defaultIRM, "with --train: information rectification of q and k: rescale, layernorm or off")
 }
 
@@ -43,6 +43,7 @@ type trainBenched struct {
 	Bits         string       `json:"bits"`
 	Threads      int          `json:"threads"`
 	Batch        int          `json:"batch"`
+	Gradients    string       `json:"gradients"` // of quantised products: int16 or float32
 	Params       int          `json:"parameters"`
 	ImagesPerSec float64      `json:"images_per_s"`
 	Steps        []stepBench  `json:"steps"`
@@ -91,7 +92,7 @@ func (a *app) benchTrain(ctx context.Context, path string, o *benchFlags) error 
 	if b.classes, err = b.model.classes(); err != nil {
 		return err
 	}
-	r := &trainBenched{Model: path, Machine: bench.Machine(), Version: toolVersion(), Kernels: kernel.Name(), Bits: o.train.bits, Threads: a.threads, Batch: o.batch}
+	r := &trainBenched{Model: path, Machine: bench.Machine(), Version: toolVersion(), Kernels: kernel.Name(), Bits: o.train.bits, Gradients: o.train.gradients(), Threads: a.threads, Batch: o.batch}
 	if b.peers, err = o.peers.startTraining(ctx, b); err != nil {
 		return err
 	}
@@ -124,6 +125,14 @@ func (b *trainBench) steps(ctx context.Context, r *trainBenched) error {
 		r.Steps = append(r.Steps, *s)
 	}
 	return nil
+}
+
+// gradients is the form in which gradients of products are multiplied.
+func (o *trainBenchFlags) gradients() string {
+	if o.fast && !o.float() {
+		return "int16"
+	}
+	return "float32"
 }
 
 func (o *trainBenchFlags) float() bool { return o.bits == "float" }
@@ -329,7 +338,7 @@ func phaseTimes(p *distill.Phases, steps, threads int) []phaseTime {
 
 func (a *app) printTrainBenched(r *trainBenched) {
 	w := a.out
-	fmt.Fprintf(w, "model       %s  training at %s, %d parameters\n", r.Model, r.Bits, r.Params)
+	fmt.Fprintf(w, "model       %s  training at %s, gradients of products in %s, %d parameters\n", r.Model, r.Bits, r.Gradients, r.Params)
 	fmt.Fprintf(w, "machine     %s; qvitc %s, kernels %s\n", r.Machine, r.Version, r.Kernels)
 	for _, s := range r.Steps {
 		fmt.Fprintf(w, "\n%s teacher\n", map[bool]string{true: "with", false: "without"}[s.Teacher])

@@ -76,6 +76,7 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	addRecipe(c, &o.recipe)
 	f.IntVar(&o.samples, "samples", 256, "calibration images (32 without --data)")
 	f.StringVar(&o.calib, "calib", "mse", "calibration: mse, minmax, percentile, entropy or lsq")
+	f.BoolVar(&o.train.fast, "fast-backward", o.train.fast, "multiply the gradients of quantised products in 16-bit integers, rounded to about 3e-4; =false: in float32, slower")
 	f.Float64Var(&o.damping, "damping", 0, "weight of the damping of oscillating weights (0: off)")
 	f.Float64Var(&o.maxDrop, "max-drop", 0, "exit with code 5 when top-1 falls by more than this many points (0: no gate)")
 	o.target.add(c)

@@ -123,6 +123,7 @@ func (j *job) recipe() map[string]string {
 	}
 	if j.o.method == "qat" {
 		j.o.train.recipe(r)
+		r["fast-backward"] = strconv.FormatBool(j.o.train.fast)
 		r["grad-scale"], r["dgd-teacher"] = strconv.FormatBool(j.o.gradScale), j.o.dgdTeacher
 		r["damping"] = strconv.FormatFloat(j.o.damping, 'g', -1, 64)
 	}

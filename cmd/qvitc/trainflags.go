@@ -37,14 +37,14 @@ type trainFlags struct {
 	checkpoint  string
 	every       int
 	resume      bool
-	fast        bool
+	fast        bool // of compress alone: finetune has no quantised products
 	maxMemory   sizeFlag
 	cache       sizeFlag
 }
 
 // compressTraining are the defaults of compress: half labels, half the teacher.
 var compressTraining = trainFlags{
-	epochs: 2, batch: 64, lr: 1e-3, optimiser: "adam", clip: 1, hard: 0.5, soft: 0.5, tau: 1, dgd: 1, dgdMode: "paper", every: 100,
+	epochs: 2, batch: 64, lr: 1e-3, optimiser: "adam", clip: 1, hard: 0.5, soft: 0.5, tau: 1, dgd: 1, dgdMode: "paper", every: 100, fast: true,
 }
 
 // finetuneTraining are the defaults of finetune: labels alone. What
@@ -113,7 +113,6 @@ func (t *trainFlags) add(c *cobra.Command) {
 	f.StringVar(&t.checkpoint, "checkpoint", "", "write checkpoints under this name; Ctrl-C then ends with one")
 	f.IntVar(&t.every, "checkpoint-every", t.every, "steps between checkpoints")
 	t.cache = 512 << 20
-	f.BoolVar(&t.fast, "fast-backward", false, "multiply the gradients of quantised products in 16-bit integers: faster, rounded to about 3e-4")
 	f.Var(&t.maxMemory, "max-memory", "memory for training; parts of the network then run twice a step, with the same result (off: as much as it takes)")
 	f.Var(&t.cache, "teacher-cache", "memory for the teacher's answers, kept where images are not augmented and all fit")
 	f.BoolVar(&t.resume, "resume", false, "go on from the newest good checkpoint; the result is the same bytes as without the break")
@@ -151,9 +150,6 @@ func (t *trainFlags) recipe(r map[string]string) {
 		"hard": t.hard, "teacher-hard": t.teacherHard, "soft": t.soft, "tau": t.tau, "smoothing": t.smoothing, "dgd": t.dgd,
 		"drop-path": t.dropPath, "ema": t.ema} {
 		r[k] = strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	if t.fast {
-		r["fast-backward"] = "true"
 	}
 	r["batch"], r["optimizer"], r["dgd-mode"] = strconv.Itoa(t.batch), t.optimiser, t.dgdMode
 	r["seed"] = strconv.FormatUint(t.seed, 10)
