@@ -46,7 +46,12 @@ type attend struct {
 	kbytes, vbytes, sums       int // of one matrix
 	panels                     int // of the keys
 	slot                       int // of the State's operands
+
+	blocks [2][][]queries // by lane: of a State that works alone, of a team
 }
+
+// queries is up to attentionRows queries of one matrix.
+type queries struct{ matrix, row, rows int }
 
 // attentionRows is the number of queries taken at a time.
 const attentionRows = kernel.TileRows
@@ -122,17 +127,68 @@ func (s *attend) prepare(st *State) {
 }
 
 func (s *attend) forward(st *State) error {
-	if err := st.share(s.mats, packHeads{s}); err != nil {
-		return err
+	for _, t := range s.tasks() {
+		st.share(t)
 	}
-	blocks := (s.rows + attentionRows - 1) / attentionRows
-	return st.share(s.mats*blocks, s)
+	return nil
 }
+
+func (s *attend) tasks() []task { return []task{packHeads{s}, s} }
+
+// layLanes cuts the queries into blocks for n lanes, by the rows that they become.
+func (s *attend) layLanes(n int) {
+	for k, n := range [2]int{1, n} {
+		s.blocks[k] = make([][]queries, n)
+		for m := range s.mats {
+			for r := 0; r < s.rows; {
+				i, e := s.laneOf(m, r, n), r+1
+				for e < s.rows && e < r+attentionRows && s.laneOf(m, e, n) == i {
+					e++
+				}
+				s.blocks[k][i] = append(s.blocks[k][i], queries{m, r, e - r})
+				r = e
+			}
+		}
+	}
+}
+
+func (s *attend) laneOf(m, r, n int) int {
+	u := m*s.rows + r
+	if s.codes < 0 {
+		return laneOf(u, s.mats*s.rows, n)
+	}
+	return laneOf(int(s.to[u])/s.perRow, s.mats*s.rows/s.perRow, n)
+}
+
+func (s *attend) rowwise(int) (reads, writes []part) {
+	if s.codes < 0 {
+		return nil, []part{{s.y, s.mats * s.rows}}
+	}
+	return nil, []part{{s.codes, s.mats * s.rows / s.perRow}}
+}
+
+func (s *attend) blocksOf(l lane) []queries {
+	if l.n == 1 {
+		return s.blocks[0][0]
+	}
+	return s.blocks[1][l.i]
+}
+
+func (s *attend) items(l lane) int { return len(s.blocksOf(l)) }
 
 // packHeads packs the keys and values of one matrix.
 type packHeads struct{ *attend }
 
-func (s packHeads) item(st *State, h *hand, i int) {
+func (s packHeads) items(l lane) int {
+	lo, hi := l.rows(s.mats)
+	return hi - lo
+}
+
+func (s packHeads) rowwise(int) (reads, writes []part) { return nil, nil }
+
+func (s packHeads) item(st *State, h *hand, l lane, i int) {
+	lo, _ := l.rows(s.mats)
+	i += lo
 	p := &st.heads[s.slot]
 	pack := func(o *kernel.Operand, codes, width, bits int, f func(o *kernel.Operand, j0, rows int, codes []uint8, ld, offset int)) {
 		ld := st.p.values[codes].ld
@@ -150,10 +206,9 @@ func (s packHeads) item(st *State, h *hand, i int) {
 	}
 }
 
-func (s *attend) item(st *State, h *hand, i int) {
-	blocks := (s.rows + attentionRows - 1) / attentionRows
-	m, r := i/blocks, i%blocks*attentionRows
-	n := min(attentionRows, s.rows-r)
+func (s *attend) item(st *State, h *hand, at lane, i int) {
+	b := s.blocksOf(at)[i]
+	m, r, n := b.matrix, b.row, b.rows
 	p := &st.heads[s.slot]
 	ldt := s.panels * kernel.PanelWidth
 	q, ld := st.u(s.q), st.p.values[s.q].ld

@@ -75,6 +75,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	if cfg.Train {
 		c.fuseTraining()
 	}
+	c.p.layLanes(max(1, cfg.lanes))
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}

@@ -53,6 +53,7 @@ type Config struct {
 
 	floatProducts bool // quantised products multiply in float: a reference for tests
 
+	lanes   int          // that a team shares one State by; 0 or 1: no team
 	weights *weightStore // packed weights shared by programs; nil: the program's own
 }
 
@@ -78,8 +79,11 @@ type Program struct {
 	hand    handSize // scratch of each thread of the fused steps
 	slots   int      // attention steps
 	sites   []codeSite
+	lanes   int // 1: States have no team
 	linears []*packedLinear
-	ready   sync.Once // their weights are packed
+
+	stretches []stretch // what a team goes through
+	ready     sync.Once // their weights are packed
 
 	weightBytes int64
 

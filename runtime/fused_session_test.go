@@ -57,6 +57,7 @@ func TestSessionThreads(t *testing.T) {
 	for _, n := range []int{1, 2, 7} {
 		var want []float32
 		for _, threads := range []int{1, 2, 3, 8} {
+			goruntime.GOMAXPROCS(max(1, 5-threads)) // members for all lanes, for some, and none
 			g := small(t)
 			s := session(t, g, runtime.Options{Threads: threads, Release: threads > 1})
 			for range 3 {
@@ -149,12 +150,14 @@ func (c *countdown) Err() error {
 
 func TestRunStopsBetweenSteps(t *testing.T) {
 	g := small(t)
-	s := session(t, g, runtime.Options{})
-	for left := range 12 {
-		c := &countdown{context.Background(), left}
-		_, err := s.Run(c, map[string]*ir.Tensor{g.Inputs[0].Name: images(g, 1, 3)})
-		if !errors.Is(err, context.Canceled) {
-			t.Fatalf("cancelled after %d questions: %v", left, err)
+	for _, threads := range []int{1, 2} {
+		s := session(t, g, runtime.Options{Threads: threads})
+		for left := range 12 {
+			c := &countdown{context.Background(), left}
+			_, err := s.Run(c, map[string]*ir.Tensor{g.Inputs[0].Name: images(g, 1, 3)})
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("%d threads, cancelled after %d questions: %v", threads, left, err)
+			}
 		}
 	}
 }

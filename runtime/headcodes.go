@@ -27,9 +27,19 @@ type headCodes struct {
 // headRows is how many rows are gathered at a time.
 const headRows = 16
 
-func (s *headCodes) forward(st *State) error { return st.share(s.mats, s) }
+func (s *headCodes) forward(st *State) error {
+	st.share(s)
+	return nil
+}
 
-func (s *headCodes) item(st *State, h *hand, i int) {
+func (s *headCodes) items(l lane) int {
+	lo, hi := l.rows(s.mats)
+	return hi - lo
+}
+
+func (s *headCodes) item(st *State, h *hand, l lane, i int) {
+	lo, _ := l.rows(s.mats)
+	i += lo
 	x := st.v[s.x]
 	w := s.width
 	for r := 0; r < s.rows; r += headRows {

@@ -75,6 +75,18 @@ func (c *compiler) place(again []bool) {
 			}
 		}
 	}
+	for _, s := range p.stretches {
+		// Some lanes may be at the last step when others are at the first.
+		for i := s.first; i <= s.last; i++ {
+			b := p.steps[i].plan()
+			for _, ids := range [][]int{b.in, b.out, b.tmp} {
+				for _, id := range ids {
+					l.touch(id, s.first)
+					l.touch(id, s.last)
+				}
+			}
+		}
+	}
 	for _, id := range p.seeds {
 		l.touchGrad(id, len(p.steps))
 	}

@@ -63,12 +63,39 @@ func (f *fuser) norm(s step) bool {
 }
 
 func (s *normCodes) forward(st *State) error {
-	return st.share((len(s.from)+normRows-1)/normRows, s)
+	st.share(s)
+	return nil
 }
 
-func (s *normCodes) item(st *State, h *hand, i int) {
-	lo := i * normRows
-	hi := min(len(s.from), lo+normRows)
+// units are the lane's units of the codes.
+func (s *normCodes) units(l lane) (lo, hi int) {
+	lo, hi = l.rows(len(s.from) / s.perRow)
+	return lo * s.perRow, hi * s.perRow
+}
+
+func (s *normCodes) items(l lane) int {
+	lo, hi := s.units(l)
+	return (hi - lo + normRows - 1) / normRows
+}
+
+func (s *normCodes) rowwise(n int) (reads, writes []part) {
+	rows := len(s.from) / s.perRow
+	writes = []part{{s.y, rows}}
+	if s.pieces != nil {
+		return nil, writes
+	}
+	for u, r := range s.from {
+		if laneOf(int(r), len(s.from), n) != laneOf(u/s.perRow, rows, n) {
+			return nil, writes
+		}
+	}
+	return []part{{s.x, len(s.from)}}, writes
+}
+
+func (s *normCodes) item(st *State, h *hand, l lane, i int) {
+	lo, hi := s.units(l)
+	lo += i * normRows
+	hi = min(hi, lo+normRows)
 	gamma, beta := opt(st.v, s.gamma), opt(st.v, s.beta)
 	q, ld := st.u(s.y), st.p.values[s.y].ld
 	at := func(u int) []uint8 { return q[u/s.perRow*ld+u%s.perRow*s.n:] }

@@ -198,32 +198,75 @@ func (c *compiler) addPackedConv(n *ir.Node, s *conv, k *codedConv) {
 }
 
 func (s *packedConv) forward(st *State) error {
-	a := &s.at
-	kernel.QuantizeU8(st.u(s.image)[:a.batch*a.ci*a.h*a.wd], st.v[s.x], s.grid.Alpha, s.grid.Zp, s.grid.Qn, s.grid.Qp, 0)
-	if err := st.share(a.batch*a.oh, (*convRows)(s)); err != nil {
-		return err
-	}
-	if err := st.share(s.weight.Panels(), (*convPanels)(s)); err != nil || !s.channelsFirst {
-		return err
-	}
-	for b := range a.batch {
-		l := a.oh * a.ow
-		at := b * l * a.co
-		kernel.Transpose(st.v[s.y][at:][:l*a.co], st.v[s.product][at:], l, a.co)
+	for _, t := range s.tasks() {
+		st.share(t)
 	}
 	return nil
 }
 
-// convRows gathers the receptive fields of one row of positions of one image.
+func (s *packedConv) tasks() []task {
+	list := []task{(*convImage)(s), (*convRows)(s), (*convPanels)(s)}
+	if s.channelsFirst {
+		list = append(list, (*convTurn)(s))
+	}
+	return list
+}
+
+// convImage makes the codes of one channel of one image.
+type convImage packedConv
+
+func (s *convImage) items(l lane) int {
+	lo, hi := l.rows(s.at.batch * s.at.ci)
+	return hi - lo
+}
+
+func (s *convImage) item(st *State, _ *hand, l lane, i int) {
+	lo, _ := l.rows(s.at.batch * s.at.ci)
+	n := s.at.h * s.at.wd
+	at := (lo + i) * n
+	kernel.QuantizeU8(st.u(s.image)[at:][:n], st.v[s.x][at:], s.grid.Alpha, s.grid.Zp, s.grid.Qn, s.grid.Qp, 0)
+}
+
+// convTurn brings the product of one image into the order of ONNX.
+type convTurn packedConv
+
+func (s *convTurn) items(l lane) int {
+	lo, hi := l.rows(s.at.batch)
+	return hi - lo
+}
+
+func (s *convTurn) item(st *State, _ *hand, l lane, b int) {
+	lo, _ := l.rows(s.at.batch)
+	n := s.at.oh * s.at.ow
+	at := (lo + b) * n * s.at.co
+	kernel.Transpose(st.v[s.y][at:][:n*s.at.co], st.v[s.product][at:], n, s.at.co)
+}
+
+// positions is the number of receptive fields.
+func (s *packedConv) positions() int { return s.at.batch * s.at.oh * s.at.ow }
+
+// convRows gathers receptive fields, as many as there are in one row of an image at a
+// time.
 type convRows packedConv
 
-func (s *convRows) item(st *State, _ *hand, i int) {
+func (s *convRows) items(l lane) int {
+	lo, hi := l.rows((*packedConv)(s).positions())
+	return (hi - lo + s.at.ow - 1) / s.at.ow
+}
+
+func (s *convRows) rowwise(int) (reads, writes []part) {
+	return nil, []part{{s.rows, (*packedConv)(s).positions()}}
+}
+
+func (s *convRows) item(st *State, _ *hand, l lane, i int) {
 	a := &s.at
-	b, oy := i/a.oh, i%a.oh
-	image := st.u(s.image)[b*a.ci*a.h*a.wd:][:a.ci*a.h*a.wd]
+	lo, hi := l.rows((*packedConv)(s).positions())
+	lo += i * a.ow
 	ld := st.p.values[s.rows].ld
-	for ox := range a.ow {
-		p := st.u(s.rows)[(i*a.ow+ox)*ld:][:a.ci*a.kh*a.kw]
+	for at := lo; at < min(hi, lo+a.ow); at++ {
+		b, oy, ox := at/(a.oh*a.ow), at/a.ow%a.oh, at%a.ow
+		image := st.u(s.image)[b*a.ci*a.h*a.wd:][:a.ci*a.h*a.wd]
+		p := st.u(s.rows)[at*ld:][:a.ci*a.kh*a.kw]
 		y0, x0 := oy*a.sh-a.padTop, ox*a.sw-a.padLeft
 		for ch := range a.ci {
 			for ky := range a.kh {
@@ -248,7 +291,18 @@ func (s *convRows) item(st *State, _ *hand, i int) {
 // convPanels multiplies the receptive fields by one panel of the weight.
 type convPanels packedConv
 
-func (s *convPanels) item(st *State, h *hand, panel int) {
+func (s *convPanels) items(lane) int { return s.weight.Panels() }
+
+func (s *convPanels) rowwise(int) (reads, writes []part) {
+	n := (*packedConv)(s).positions()
+	reads = []part{{s.rows, n}}
+	if !s.channelsFirst {
+		writes = []part{{s.y, n}}
+	}
+	return reads, writes
+}
+
+func (s *convPanels) item(st *State, h *hand, l lane, panel int) {
 	to := s.y
 	if s.channelsFirst {
 		to = s.product
@@ -257,9 +311,9 @@ func (s *convPanels) item(st *State, h *hand, panel int) {
 	cols := min(kernel.PanelWidth, s.at.co-col)
 	q, ld := st.u(s.rows), st.p.values[s.rows].ld
 	h.w.Panel(s.weight, panel)
-	n := s.at.batch * s.at.oh * s.at.ow
-	for r := 0; r < n; r += kernel.TileRows {
-		m := min(kernel.TileRows, n-r)
+	lo, hi := l.rows((*packedConv)(s).positions())
+	for r := lo; r < hi; r += kernel.TileRows {
+		m := min(kernel.TileRows, hi-r)
 		h.w.Tile(m, q[r*ld:], ld, h.tile, kernel.PanelWidth)
 		kernel.DequantTile(st.v[to][r*s.at.co+col:], s.at.co, h.tile, kernel.PanelWidth, m, cols, &s.affine, col)
 	}

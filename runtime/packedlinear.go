@@ -65,38 +65,61 @@ func (s *packedLinear) pack() {
 	}
 }
 
-// rowSplit is the fewest rows worth an item of their own, and itemsPerHand how many
-// items a region should have for each of a team, so that it is shared evenly.
-const (
-	rowSplit     = 2 * kernel.TileRows
-	itemsPerHand = 4
-)
+// laneRows is the fewest rows worth a lane of their own: everyone who works on a
+// panel has to unpack it, which takes as long as the product of about four rows.
+const laneRows = 16
 
-// chunks cuts the rows of a product with this many panels for a team: the panels
-// are shared out first, since each has to be unpacked by everyone who works on it.
-func (s *State) chunks(rows, panels int) (n, span int) {
-	if s.team == nil || panels == 0 {
-		return 1, rows
-	}
-	want := itemsPerHand * len(s.hands)
-	n = max(1, min((want+panels-1)/panels, rows/rowSplit))
-	span = (rows + n - 1) / n
-	span = (span + kernel.TileRows - 1) / kernel.TileRows * kernel.TileRows
-	return (rows + span - 1) / span, span
-}
+// byRows reports whether n lanes share the rows of the product; otherwise they share its
+// panels.
+func (s *packedLinear) byRows(n int) bool { return s.m >= n*laneRows }
 
 func (s *packedLinear) forward(st *State) error {
-	if s.m == 0 || s.n == 0 {
-		return nil
-	}
-	parts, _ := st.chunks(s.m, s.weight.panels())
-	return st.share(s.weight.panels()*parts, s)
+	st.share(s)
+	return nil
 }
 
-func (s *packedLinear) item(st *State, h *hand, i int) {
-	parts, span := st.chunks(s.m, s.weight.panels())
-	panel, lo := i/parts, i%parts*span
-	hi := min(s.m, lo+span)
+func (s *packedLinear) items(l lane) int {
+	switch {
+	case s.m == 0 || s.n == 0:
+		return 0
+	case s.byRows(l.n):
+		return s.weight.panels()
+	}
+	lo, hi := l.rows(s.weight.panels())
+	return hi - lo
+}
+
+func (s *packedLinear) rowwise(n int) (reads, writes []part) {
+	if !s.byRows(n) {
+		return nil, nil
+	}
+	reads = []part{{s.x, s.m}}
+	if s.codes >= 0 {
+		return reads, []part{{s.codes, s.m}}
+	}
+	for r, at := range s.to {
+		if laneOf(r, s.m, n) != laneOf(int(at), s.m, n) {
+			return reads, nil
+		}
+	}
+	if s.residual >= 0 {
+		reads = append(reads, part{s.residual, s.m})
+	}
+	if s.y >= 0 {
+		writes = []part{{s.y, s.m}}
+	}
+	return reads, writes
+}
+
+// item does one panel of the lane's rows, or one of its panels of all rows.
+func (s *packedLinear) item(st *State, h *hand, l lane, panel int) {
+	lo, hi := 0, s.m
+	if s.byRows(l.n) {
+		lo, hi = l.rows(s.m)
+	} else {
+		first, _ := l.rows(s.weight.panels())
+		panel += first
+	}
 	x, ld := st.u(s.x), st.p.values[s.x].ld
 	h.w.Panel(s.weight.w, panel)
 	for r := lo; r < hi; r += kernel.TileRows {

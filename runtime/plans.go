@@ -18,6 +18,7 @@ const maxPlans = 16
 // plan is one compiled shape and its free states.
 type plan struct {
 	shapes [][]int // by graph input
+	lanes  int
 	once   sync.Once
 	p      *Program
 	err    error
@@ -26,18 +27,18 @@ type plan struct {
 }
 
 // plan compiles, or finds, the program for inputs of these shapes with the batch
-// replaced by shard.
-func (s *Session) plan(in map[string]*ir.Tensor, shard int) (*plan, error) {
+// replaced by shard, and for a team of so many lanes.
+func (s *Session) plan(in map[string]*ir.Tensor, shard, lanes int) (*plan, error) {
 	s.plans.mu.Lock()
 	var p *plan
 	for _, k := range s.plans.list {
-		if s.fits(k, in, shard) {
+		if k.lanes == lanes && s.fits(k, in, shard) {
 			p = k
 			break
 		}
 	}
 	if p == nil {
-		p = &plan{}
+		p = &plan{lanes: lanes}
 		for _, v := range s.g.Inputs {
 			sh := slices.Clone(in[v.Name].Shape)
 			if s.shard > 0 {
@@ -56,7 +57,7 @@ func (s *Session) plan(in map[string]*ir.Tensor, shard int) (*plan, error) {
 		for i, v := range s.g.Inputs {
 			shapes[v.Name] = p.shapes[i]
 		}
-		p.p, p.err = Compile(s.g, Config{Shapes: shapes, weights: &s.weights})
+		p.p, p.err = Compile(s.g, Config{Shapes: shapes, lanes: lanes, weights: &s.weights})
 	})
 	return p, p.err
 }

@@ -89,13 +89,24 @@ const quantiseRun = 1 << 13
 func (s *quantise) span() int { return max(1, quantiseRun/max(1, s.k)) }
 
 func (s *quantise) forward(st *State) error {
-	return st.share((s.rows+s.span()-1)/s.span(), s)
+	st.share(s)
+	return nil
 }
 
-func (s *quantise) item(st *State, _ *hand, i int) {
+func (s *quantise) items(l lane) int {
+	lo, hi := l.rows(s.rows)
+	return (hi - lo + s.span() - 1) / s.span()
+}
+
+func (s *quantise) rowwise(int) (reads, writes []part) {
+	return []part{{s.x, s.rows}}, []part{{s.y, s.rows}}
+}
+
+func (s *quantise) item(st *State, _ *hand, l lane, i int) {
 	x, q, ld := st.v[s.x], st.u(s.y), st.p.values[s.y].ld
-	lo := i * s.span()
-	hi := min(s.rows, lo+s.span())
+	lo, hi := l.rows(s.rows)
+	lo += i * s.span()
+	hi = min(hi, lo+s.span())
 	if ld == s.k {
 		kernel.QuantizeU8(q[lo*ld:hi*ld], x[lo*s.k:], s.grid.alpha, s.grid.zp, 0, s.grid.qp, 0)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	goruntime "runtime"
 	"slices"
 	"sync/atomic"
 
@@ -157,20 +158,29 @@ func (s *Session) run(ctx context.Context, in, out map[string]*ir.Tensor) error 
 	running := s.running.Add(1)
 	defer s.running.Add(-1)
 	if n <= shard || s.o.Threads == 1 {
-		helpers := 0
-		if n <= shard {
-			helpers = max(0, s.o.Threads-int(running))
+		lanes, helpers := s.lanes(n, shard), 0
+		if first.p.lanes > 1 {
+			helpers = max(0, min(s.o.Threads-int(running), goruntime.GOMAXPROCS(0)-1))
 		}
 		for lo := 0; lo < n; lo += shard {
-			if err := s.runShard(ctx, in, out, lo, min(n, lo+shard), shard, helpers); err != nil {
+			if err := s.runShard(ctx, in, out, lo, min(n, lo+shard), lanes, helpers); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	return Parallel((n+shard-1)/shard, s.o.Threads, func(i int) error {
-		return s.runShard(ctx, in, out, i*shard, min(n, (i+1)*shard), shard, 0)
+		return s.runShard(ctx, in, out, i*shard, min(n, (i+1)*shard), 1, 0)
 	})
+}
+
+// lanes is the number of lanes that a team shares a shard by: the shards of n images go
+// to one goroutine each where there are several.
+func (s *Session) lanes(n, shard int) int {
+	if n <= shard {
+		return s.o.Threads
+	}
+	return 1
 }
 
 // shardMemory is the size that the activations of a shard of fused steps should stay
@@ -184,7 +194,7 @@ func (s *Session) cut(in map[string]*ir.Tensor, n int) (int, *plan, error) {
 		shard = min(s.shard, max(1, n))
 	}
 	if shard > 1 && !s.fixed {
-		one, err := s.plan(in, 1)
+		one, err := s.plan(in, 1, 1)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -197,7 +207,7 @@ func (s *Session) cut(in map[string]*ir.Tensor, n int) (int, *plan, error) {
 		limit = DefaultMaxMemory
 	}
 	for {
-		p, err := s.plan(in, shard)
+		p, err := s.plan(in, shard, s.lanes(n, shard))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -250,11 +260,11 @@ func (s *Session) outputs(p *Program, out map[string]*ir.Tensor, n, shard int) e
 }
 
 // runShard runs the images lo .. hi-1.
-func (s *Session) runShard(ctx context.Context, in, out map[string]*ir.Tensor, lo, hi, shard, helpers int) error {
+func (s *Session) runShard(ctx context.Context, in, out map[string]*ir.Tensor, lo, hi, lanes, helpers int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p, err := s.plan(in, hi-lo)
+	p, err := s.plan(in, hi-lo, lanes)
 	if err != nil {
 		return err
 	}

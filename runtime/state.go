@@ -185,6 +185,9 @@ func (s *State) forward(ctx context.Context) (err error) {
 	if s.on {
 		return s.timedForward(ctx)
 	}
+	if s.team != nil {
+		return s.team.run(ctx)
+	}
 	for _, st := range s.p.steps {
 		if err := ctx.Err(); err != nil {
 			return err
