@@ -22,5 +22,7 @@
 //	  output %y
 //	}
 //
+// Model-local functions stand behind the outputs, as "function my::Twice graph ...".
+//
 // Check proves every invariant; the pass driver runs it around each pass.
 package ir

@@ -242,6 +242,7 @@ func TestSizes(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(sample)
 	f.Add("graph \"g\" { const %x: f32[2] = rand(1) output %x }")
+	f.Add("graph g { input %x: f32 %y = my::Twice(%x) {by=2} output %y function my::Twice {by} \"doubles\" graph Twice { input %a %b = Add(%a, %a) {k=@\"by\"} output %b } }")
 	f.Fuzz(func(t *testing.T, text string) {
 		g, err := Parse(text, ParseOptions{})
 		if err != nil {

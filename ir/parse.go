@@ -69,11 +69,37 @@ func (p *parser) graph() *Graph {
 			p.next()
 			p.expect("%")
 			g.AddOutput(p.lookup())
+		case p.is("function"):
+			p.next()
+			f := p.function()
+			if g.Function(f.Domain, f.Name) != nil {
+				p.fail("function %s::%s is defined twice", Quote(f.Domain), Quote(f.Name))
+			}
+			g.Functions = append(g.Functions, f)
 		default:
 			p.node()
 		}
 	}
 	return g
+}
+
+func (p *parser) function() *Function {
+	f := &Function{Domain: p.word()}
+	p.expect("::")
+	f.Name = p.word()
+	if p.accept("{") {
+		for !p.accept("}") {
+			if len(f.Attrs) > 0 {
+				p.expect(",")
+			}
+			f.Attrs = append(f.Attrs, p.word())
+		}
+	}
+	if p.quoted {
+		f.Doc = p.word()
+	}
+	f.Body = p.graph()
+	return f
 }
 
 func (p *parser) fresh(name string) {
@@ -230,6 +256,8 @@ func (p *parser) attr() any {
 		return p.word()
 	case p.is("["):
 		return p.listAttr()
+	case p.accept("@"):
+		return AttrRef(p.word())
 	}
 	if n, err := strconv.ParseInt(p.tok, 10, 64); err == nil {
 		p.next()

@@ -69,7 +69,34 @@ func (p *printer) graph(g *Graph) {
 	for _, v := range g.Outputs {
 		p.f("  output %s\n", ref(v))
 	}
+	for _, f := range g.Functions {
+		p.function(f)
+	}
 	p.f("}\n")
+}
+
+// function prints a model-local function: the names of its attributes in braces,
+// its doc string, its body.
+func (p *printer) function(f *Function) {
+	p.f("  function %s::%s", quoteIfNeeded(f.Domain), quoteIfNeeded(f.Name))
+	if len(f.Attrs) > 0 {
+		names := make([]string, len(f.Attrs))
+		for i, name := range f.Attrs {
+			names[i] = quoteIfNeeded(name)
+		}
+		p.f(" {%s}", strings.Join(names, ", "))
+	}
+	if f.Doc != "" {
+		p.f(" %s", strconv.Quote(f.Doc))
+	}
+	p.f(" %s\n", strings.ReplaceAll(p.inner(f.Body), "\n", "\n  "))
+}
+
+// inner prints a graph inside another.
+func (p *printer) inner(g *Graph) string {
+	var b strings.Builder
+	_ = g.Print(&b, p.o)
+	return strings.TrimSpace(b.String())
 }
 
 func typed(v *Value) string {
@@ -145,9 +172,7 @@ func (p *printer) attr(v any) string {
 	case AttrRef:
 		return "@" + strconv.Quote(string(v))
 	case *Graph:
-		var b strings.Builder
-		_ = v.Print(&b, p.o)
-		return strings.TrimSpace(b.String())
+		return p.inner(v)
 	}
 	return fmt.Sprintf("?%T", v)
 }

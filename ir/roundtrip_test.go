@@ -98,7 +98,7 @@ func (m *graphMaker) tensor(t *testing.T) *Tensor {
 
 func (m *graphMaker) attr(t *testing.T, depth int) any {
 	k := m.r.IntN(4)
-	switch m.r.IntN(9) {
+	switch m.r.IntN(10) {
 	case 0, 1:
 		return m.int()
 	case 2:
@@ -113,6 +113,8 @@ func (m *graphMaker) attr(t *testing.T, depth int) any {
 		return many(k, m.word)
 	case 7:
 		return m.tensor(t)
+	case 8:
+		return AttrRef(m.word())
 	}
 	if depth == 0 {
 		return "leaf"
@@ -169,6 +171,16 @@ func (m *graphMaker) graph(t *testing.T, depth int) *Graph {
 	for range 1 + m.r.IntN(2) {
 		if v := values[m.r.IntN(len(values))]; v != nil && !g.IsOutput(v) {
 			g.AddOutput(v)
+		}
+	}
+	for range m.r.IntN(4) - 1 {
+		f := &Function{Domain: m.word(), Name: m.word(), Attrs: many(m.r.IntN(3), m.word)}
+		if m.r.IntN(2) == 0 {
+			f.Doc = m.word()
+		}
+		if inner := (&graphMaker{r: m.r, used: map[string]bool{}}); depth > 0 && g.Function(f.Domain, f.Name) == nil {
+			f.Body = inner.graph(t, 0)
+			g.Functions = append(g.Functions, f)
 		}
 	}
 	return g
