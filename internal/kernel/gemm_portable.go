@@ -71,23 +71,78 @@ func packCols(dst, src []float32, ld, k, m, t int) {
 	}
 }
 
+// tile adds up tileM rows times tileN columns over k. The loop over four steps of k
+// has no bounds to check and holds one b at a time, so that all of it stays in registers.
 func tile(t *[tileM * tileN]float32, a, b []float32) {
 	var c00, c01, c02, c03, c10, c11, c12, c13 float32
-	for len(a) >= 2 && len(b) >= 4 {
-		a0, a1 := a[0], a[1]
-		b0, b1, b2, b3 := b[0], b[1], b[2], b[3]
+	for len(a) >= 4*tileM && len(b) >= 4*tileN {
+		p, q := (*[4 * tileM]float32)(a), (*[4 * tileN]float32)(b)
+		a0, a1 := p[0], p[1]
+		b0 := q[0]
 		c00 += a0 * b0
-		c01 += a0 * b1
-		c02 += a0 * b2
-		c03 += a0 * b3
 		c10 += a1 * b0
-		c11 += a1 * b1
-		c12 += a1 * b2
-		c13 += a1 * b3
-		a, b = a[2:], b[4:]
+		b0 = q[1]
+		c01 += a0 * b0
+		c11 += a1 * b0
+		b0 = q[2]
+		c02 += a0 * b0
+		c12 += a1 * b0
+		b0 = q[3]
+		c03 += a0 * b0
+		c13 += a1 * b0
+		a0, a1 = p[2], p[3]
+		b0 = q[4]
+		c00 += a0 * b0
+		c10 += a1 * b0
+		b0 = q[5]
+		c01 += a0 * b0
+		c11 += a1 * b0
+		b0 = q[6]
+		c02 += a0 * b0
+		c12 += a1 * b0
+		b0 = q[7]
+		c03 += a0 * b0
+		c13 += a1 * b0
+		a0, a1 = p[4], p[5]
+		b0 = q[8]
+		c00 += a0 * b0
+		c10 += a1 * b0
+		b0 = q[9]
+		c01 += a0 * b0
+		c11 += a1 * b0
+		b0 = q[10]
+		c02 += a0 * b0
+		c12 += a1 * b0
+		b0 = q[11]
+		c03 += a0 * b0
+		c13 += a1 * b0
+		a0, a1 = p[6], p[7]
+		b0 = q[12]
+		c00 += a0 * b0
+		c10 += a1 * b0
+		b0 = q[13]
+		c01 += a0 * b0
+		c11 += a1 * b0
+		b0 = q[14]
+		c02 += a0 * b0
+		c12 += a1 * b0
+		b0 = q[15]
+		c03 += a0 * b0
+		c13 += a1 * b0
+		a, b = a[4*tileM:], b[4*tileN:]
 	}
-	t[0], t[1], t[2], t[3] = c00, c01, c02, c03
-	t[4], t[5], t[6], t[7] = c10, c11, c12, c13
+	for ; len(a) >= tileM && len(b) >= tileN; a, b = a[tileM:], b[tileN:] {
+		a0, a1 := a[0], a[1]
+		c00 += a0 * b[0]
+		c10 += a1 * b[0]
+		c01 += a0 * b[1]
+		c11 += a1 * b[1]
+		c02 += a0 * b[2]
+		c12 += a1 * b[2]
+		c03 += a0 * b[3]
+		c13 += a1 * b[3]
+	}
+	*t = [tileM * tileN]float32{c00, c01, c02, c03, c10, c11, c12, c13}
 }
 
 func storeTile(t *[tileM * tileN]float32, g *gemmArgs, i, j int, beta float32) {
