@@ -3,6 +3,8 @@ package distill
 import (
 	"fmt"
 	"math"
+
+	"github.com/qvitc/qvitc/runtime"
 )
 
 // DGDMode is a form of the distribution guided distillation loss between the
@@ -129,14 +131,21 @@ func channelCoefficients[T real](mode DGDMode, a, b, m []T, n int, w float64, da
 	c := min(nm/na*(nm/nb), 1)
 	loss, slope := outer(mode, 2-2*c, n)
 	f := w * slope * 4 / na
-	fa, fm := T(f*c/na), T(-f/nb)
-	for i, x := range a {
-		da[i] = fa * x
-	}
-	for i, x := range m {
-		dm[i] = fm * x
-	}
+	scaled(da, a, T(f*c/na))
+	scaled(dm, m, T(-f/nb))
 	return loss
+}
+
+// scaled fills dst, which may be x, with f·x.
+func scaled[T real](dst, x []T, f T) {
+	if d, ok := any(dst).([]float32); ok {
+		copy(dst, x)
+		runtime.ScaleBy(d, float32(f))
+		return
+	}
+	for i, v := range x {
+		dst[i] = f * v
+	}
 }
 
 // distance2 is ‖fs·s - ft·t‖².
@@ -166,36 +175,12 @@ func combine[T real](dst, s, t []T, fs, ft float64) {
 }
 
 func frobenius[T real](a []T) float64 {
-	var even, odd float64
-	i := 0
-	for ; i+2 <= len(a); i += 2 {
-		e, o := float64(a[i]), float64(a[i+1])
-		even += e * e
-		odd += o * o
+	if x, ok := any(a).([]float32); ok {
+		return math.Sqrt(runtime.SumSquares(x))
 	}
-	if i < len(a) {
-		even += float64(a[i]) * float64(a[i])
+	var sum float64
+	for _, x := range a {
+		sum += float64(x) * float64(x)
 	}
-	return math.Sqrt(even + odd)
-}
-
-// normTokens is a LayerNormalization of the n rows of y over their d channels,
-// without parameters, into out.
-func normTokens[T real](out, y []T, n, d int) {
-	for i := range n {
-		row, dst := y[i*d:(i+1)*d], out[i*d:(i+1)*d]
-		var mean, v float64
-		for _, t := range row {
-			mean += float64(t)
-		}
-		mean /= float64(d)
-		for _, t := range row {
-			e := float64(t) - mean
-			v += e * e
-		}
-		k := 1 / math.Sqrt(v/float64(d)+dgdNormEps)
-		for j, t := range row {
-			dst[j] = T((float64(t) - mean) * k)
-		}
-	}
+	return math.Sqrt(sum)
 }

@@ -23,7 +23,10 @@ type dgdPlan struct {
 type tapShape struct{ count, tokens, d, dT int }
 
 // dgdState is the memory of a plan in one goroutine.
-type dgdState struct{ products, apply *runtime.State }
+type dgdState struct {
+	products, apply *runtime.State
+	normed, stats   []float32 // of TeacherNorm
+}
 
 const dgdTokenGraphs = `graph "products" {
   input %%x: f32[%[1]d,%[2]d,%[3]d]
@@ -62,8 +65,8 @@ const dgdChannelGraphs = `graph "products" {
   input %%dm: f32[%[1]d,%[4]d,%[3]d]
   %%dx: f32[%[1]d,%[2]d,%[3]d] = MatMul(%%x, %%da)
   %%dy: f32[%[1]d,%[2]d,%[3]d] = MatMul(%%y, %%dm)
-  %%sum: f32[%[1]d,%[2]d,%[3]d] = Add(%%dx, %%dy)
-  output %%sum
+  output %%dx
+  output %%dy
 }
 `
 
@@ -103,48 +106,65 @@ func compileText(text string) (*ir.Graph, *runtime.Program, error) {
 }
 
 func (p *dgdPlan) newState() *dgdState {
-	return &dgdState{p.products.NewState(), p.apply.NewState()}
+	return &dgdState{products: p.products.NewState(), apply: p.apply.NewState()}
 }
 
 // run gives the sum of the losses of all matrices of x (student) and y (teacher)
 // and adds w times its gradient to seed. A nil seed is left out.
 func (p *dgdPlan) run(o DGD, st *dgdState, x, y []float32, w float64, seed []float32) (sum float64, err error) {
 	in, ap := p.p.Inputs, p.a.Inputs
-	copy(st.products.Input(in[0]), x)
-	ty := st.products.Input(in[1])
 	if o.TeacherNorm {
-		normTokens(ty, y, p.count*p.tokens, p.dT)
-	} else {
-		copy(ty, y)
+		rows := p.count * p.tokens
+		if st.normed == nil {
+			st.normed, st.stats = make([]float32, rows*p.dT), make([]float32, 2*rows)
+		}
+		runtime.NormaliseRows(st.normed, st.stats, y, rows, p.dT, dgdNormEps)
+		y = st.normed
 	}
+	give(st.products, in[0], x)
+	give(st.products, in[1], y)
 	if err := st.products.Forward(); err != nil {
 		return 0, err
 	}
-	out := func(i, k, size int) []float32 {
-		return st.products.Value(p.p.Outputs[i])[k*size : (k+1)*size]
+	// The coefficients take the place of the products.
+	var out [3][]float32
+	for i, v := range p.p.Outputs {
+		out[i] = st.products.Value(v)
 	}
-	into := func(i, k, size int) []float32 { return st.apply.Input(ap[i])[k*size : (k+1)*size] }
+	of := func(i, k, size int) []float32 { return out[i][k*size : (k+1)*size] }
 	for k := range p.count {
 		if p.channels {
-			dd, bb, md := p.d*p.d, p.dT*p.dT, p.dT*p.d
-			sum += channelCoefficients(o.Mode, out(0, k, dd), out(1, k, bb), out(2, k, md), p.tokens, w, into(2, k, dd), into(3, k, md))
+			a, m := of(0, k, p.d*p.d), of(2, k, p.dT*p.d)
+			sum += channelCoefficients(o.Mode, a, of(1, k, p.dT*p.dT), m, p.tokens, w, a, m)
 		} else {
 			nn := p.tokens * p.tokens
-			sum += tokenCoefficients(o.Mode, out(0, k, nn), out(1, k, nn), p.tokens, w, into(1, k, nn))
+			s := of(0, k, nn)
+			sum += tokenCoefficients(o.Mode, s, of(1, k, nn), p.tokens, w, s)
 		}
 	}
 	if seed == nil || !finite(sum) {
 		return sum, nil
 	}
-	copy(st.apply.Input(ap[0]), x)
+	give(st.apply, ap[0], x)
 	if p.channels {
-		copy(st.apply.Input(ap[1]), ty)
+		give(st.apply, ap[1], y)
+		give(st.apply, ap[2], out[0])
+		give(st.apply, ap[3], out[2])
+	} else {
+		give(st.apply, ap[1], out[0])
 	}
 	if err := st.apply.Forward(); err != nil {
 		return 0, err
 	}
-	for i, g := range st.apply.Value(p.a.Outputs[0]) {
-		seed[i] += g
+	for _, v := range p.a.Outputs {
+		runtime.AddTo(seed, st.apply.Value(v))
 	}
 	return sum, nil
+}
+
+// give lets a state read an input where it lies.
+func give(st *runtime.State, v *ir.Value, x []float32) {
+	if !st.Bind(v, x) {
+		copy(st.Input(v), x)
+	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/internal/guard"
+	"github.com/qvitc/qvitc/runtime"
 )
 
 // feed prepares the next batch while the present one is trained on.
@@ -70,6 +71,9 @@ func checkBatch(b *dataset.Batch) error {
 	n := len(b.Labels)
 	if n == 0 || n != b.N || len(b.X) == 0 || len(b.X)%n != 0 {
 		return fmt.Errorf("a batch of %d images with %d labels and %d numbers", b.N, n, len(b.X))
+	}
+	if finite(runtime.SumSquares(b.X)) {
+		return nil
 	}
 	for i, x := range b.X {
 		if !finite(float64(x)) {
