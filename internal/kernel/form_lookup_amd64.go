@@ -2,7 +2,10 @@
 
 package kernel
 
-import "sync"
+import (
+	"encoding/binary"
+	"sync"
+)
 
 // formLookup multiplies two bits by two bits by looking products up. The codes of
 // three inputs of an output, raised by 2, are an index of 6 bits; those of a row of
@@ -70,6 +73,51 @@ func (f formLookup) store(dst []uint8, _ int, codes []int8, rows, k int) {
 			}
 		}
 	}
+}
+
+// storeBytes takes eight bytes of each plane at a time, which are 32 groups. The codes
+// of a file are raised already.
+func (f formLookup) storeBytes(dst []uint8, _ int, src []uint8, row, rows, k int) bool {
+	if k%4 != 0 {
+		return false
+	}
+	const none = 0xaa * everyByte // codes of 0
+	quads := f.plane(k) / 4
+	for c := range PanelWidth {
+		lane := 2 * c
+		if c >= 32 {
+			lane -= 63
+		}
+		var codes []uint8
+		if c < rows {
+			codes = src[c*row:][:k/4]
+		}
+		for q := 0; q < quads; q += 8 {
+			var x [3]uint64
+			for i := range x {
+				b := codes[min(i*quads+q, len(codes)):]
+				if len(b) >= 8 {
+					x[i] = binary.LittleEndian.Uint64(b)
+					continue
+				}
+				x[i] = none
+				for p, v := range b {
+					x[i] = x[i]&^(255<<(8*p)) | uint64(v)<<(8*p)
+				}
+			}
+			d := dst[q*192+lane:]
+			n := min(8, quads-q)
+			for i := range 3 {
+				// The groups of code i, and above them code i of the fourth group.
+				word := x[0]>>(2*i)&(3*everyByte) | x[1]>>(2*i)&(3*everyByte)<<2 | x[2]>>(2*i)&(3*everyByte)<<4 | x[i]&(0xc0*everyByte)
+				for at := 64 * i; at < 192*n; at += 192 {
+					d[at] = uint8(word)
+					word >>= 8
+				}
+			}
+		}
+	}
+	return true
 }
 
 func (f formLookup) unpack(dst, src []uint8, _, k int) []uint8 {

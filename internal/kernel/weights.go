@@ -59,7 +59,7 @@ type byteForm interface {
 // 2^(bits-1), lowest bits first, each row in whole bytes. It gives nil where the active
 // set has no direct way, which is faster, from there.
 func NewWeightsOf(bits, abits, n, k int, stored []uint8) *Weights {
-	w := &Weights{form: active.form(bits, abits), bits: bits, n: n, k: k, sums: make([]int32, n)}
+	w := &Weights{form: active.weights(bits, abits, k), bits: bits, n: n, k: k, sums: make([]int32, n)}
 	f, ok := w.form.(byteForm)
 	if !ok || bits != 2 && bits != 4 {
 		return nil
@@ -101,7 +101,7 @@ func sumRaised(b []uint8, bits int) (sum int32) {
 
 // WeightBytes is the memory that NewWeights of these arguments takes.
 func WeightBytes(bits, abits, n, k int) int {
-	return (n+PanelWidth-1)/PanelWidth*active.form(bits, abits).storedBytes(bits, k) + 4*n
+	return (n+PanelWidth-1)/PanelWidth*active.weights(bits, abits, k).storedBytes(bits, k) + 4*n
 }
 
 // weights is the form of weights, where the set has another than for operands.

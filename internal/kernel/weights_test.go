@@ -12,10 +12,11 @@ import (
 // themselves give.
 func TestWeightsOfFileBytes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for _, bits := range []int{2, 4} {
+	for _, widths := range [][2]int{{2, 4}, {2, 2}, {4, 4}} {
+		bits, abits := widths[0], widths[1]
 		for _, n := range []int{1, 16, 63, 64, 130} {
 			for _, k := range []int{4, 8, 36, 100, 384} {
-				t.Run(fmt.Sprintf("%d bits %dx%d", bits, n, k), func(t *testing.T) {
+				t.Run(fmt.Sprintf("W%dA%d %dx%d", bits, abits, n, k), func(t *testing.T) {
 					row := (k*bits + 7) / 8
 					codes, stored := make([]int8, n*k), make([]uint8, n*row)
 					for i := range codes {
@@ -24,12 +25,12 @@ func TestWeightsOfFileBytes(t *testing.T) {
 						at := i % k * bits
 						stored[i/k*row+at/8] |= uint8(u << (at % 8))
 					}
-					w := NewWeightsOf(bits, 4, n, k, stored)
+					w := NewWeightsOf(bits, abits, n, k, stored)
 					if w == nil {
 						t.Skip("this set has no direct way")
 					}
-					want := NewWeights(bits, 4, n, k, codes)
-					if !bytes.Equal(w.data, want.data) || !slices.Equal(w.sums, want.sums) {
+					want := NewWeights(bits, abits, n, k, codes)
+					if w.form != want.form || len(w.data) > WeightBytes(bits, abits, n, k) || !bytes.Equal(w.data, want.data) || !slices.Equal(w.sums, want.sums) {
 						t.Error("other weights than from codes")
 					}
 				})
