@@ -45,16 +45,18 @@ type attend struct {
 	packed                     int // memory of the packed keys, values and sums of all matrices
 	kbytes, vbytes, sums       int // of one matrix
 	panels                     int // of the keys
+	block                      int // queries taken at a time
 	slot                       int // of the State's operands
 
 	blocks [2][][]queries // by lane: of a State that works alone, of a team
 }
 
-// queries is up to attentionRows queries of one matrix.
+// queries is up to a block of queries of one matrix.
 type queries struct{ matrix, row, rows int }
 
-// attentionRows is the number of queries taken at a time.
-const attentionRows = kernel.TileRows
+// attentionTile bounds the queries that are taken at a time, by the bytes of their
+// sums: these stay in the first-level cache.
+const attentionTile = 24 << 10
 
 // plain notes whether the steps before the softmax are those that the kernel knows:
 // those of IRM's form rescale, a scale, then up to two tensors to add.
@@ -94,6 +96,7 @@ func (op *rowOp) is(kind binaryKind, row, col int) bool {
 func (f *fuser) plan(s *attend) {
 	p := f.c.p
 	s.panels = (s.keys + kernel.PanelWidth - 1) / kernel.PanelWidth
+	s.block = min(s.rows, max(1, attentionTile/(4*s.panels*kernel.PanelWidth*kernel.TileRows))*kernel.TileRows)
 	up := func(n int) int { return (n + 63) &^ 63 }
 	s.kbytes = up(kernel.OperandBytes(s.kbits, s.qbits, s.keys, s.depth))
 	s.vbytes = up(kernel.OperandBytes(s.vbits, s.pbits, s.width, s.keys))
@@ -102,7 +105,7 @@ func (f *fuser) plan(s *attend) {
 	s.slot = p.slots
 	p.slots++
 	// tiles of sums, floats of the logits, a vector of equal factors; codes of the probabilities
-	p.hand.ask(attentionRows*s.panels*kernel.PanelWidth, attentionRows*s.keys+s.keys+kernel.PanelWidth, attentionRows*s.ldp())
+	p.hand.ask(s.block*s.panels*kernel.PanelWidth, s.block*s.keys+s.keys+kernel.PanelWidth, s.block*s.ldp())
 }
 
 func (s *attend) ldp() int { return (s.keys + 3) &^ 3 }
@@ -142,7 +145,7 @@ func (s *attend) layLanes(n int) {
 		for m := range s.mats {
 			for r := 0; r < s.rows; {
 				i, e := s.laneOf(m, r, n), r+1
-				for e < s.rows && e < r+attentionRows && s.laneOf(m, e, n) == i {
+				for e < s.rows && e < r+s.block && s.laneOf(m, e, n) == i {
 					e++
 				}
 				s.blocks[k][i] = append(s.blocks[k][i], queries{m, r, e - r})
@@ -246,7 +249,7 @@ func (s *attend) item(st *State, h *hand, at lane, i int) {
 func (s *attend) softmax(st *State, h *hand, m, r, n int, sums []int32, grid *kernel.Grid) {
 	ldt := s.panels * kernel.PanelWidth
 	logits, factor := h.f32[:n*s.keys], s.factor[m]
-	tmp := h.f32[attentionRows*s.keys:][:s.keys]
+	tmp := h.f32[s.block*s.keys:][:s.keys]
 	for i := range n {
 		l := logits[i*s.keys:][:s.keys]
 		acc, sums := h.tile[i*ldt:][:len(l)], sums[:len(l)]
@@ -289,6 +292,11 @@ func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
 			continue
 		}
 		q, ld := st.u(s.codes), st.p.values[s.codes].ld
+		if ld == s.perRow*s.width && col == 0 && cols == s.width {
+			h.head = kernel.Head{Dst: q, LD: s.width, Rows: len(s.to), To: s.to[u:][:n]}
+			h.w.HeadTile(&h.head, h.tile, kernel.PanelWidth, n, cols, a, 0, &s.grid)
+			continue
+		}
 		for i := 0; i < n; {
 			to, run := int(s.to[u+i]), 1
 			for i+run < n && int(s.to[u+i+run]) == to+run*s.perRow {

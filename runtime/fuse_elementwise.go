@@ -68,7 +68,7 @@ func (f *fuser) elementwise(s step) bool {
 		return false
 	}
 	buffers := l.elements(f, o, q)
-	f.c.p.hand.ask(0, buffers*kernel.TileRows*kernel.PanelWidth, 0)
+	f.c.p.hand.ask(0, buffers*l.tile*kernel.PanelWidth, 0)
 	l.codes, l.y, l.out = q.y, -1, []int{q.y}
 	l.grid = f.c.kernelGrid(q.grid)
 	for _, s := range o.chain {
@@ -153,7 +153,7 @@ func (s *packedLinear) finishElements(st *State, h *hand, r, m, col, cols int) {
 		return
 	}
 	n := m * cols
-	buffer := func(i int) []float32 { return h.f32[i*kernel.TileRows*kernel.PanelWidth:][:n] }
+	buffer := func(i int) []float32 { return h.f32[i*s.tile*kernel.PanelWidth:][:n] }
 	kernel.DequantTile(buffer(0), cols, h.tile, kernel.PanelWidth, m, cols, &s.affine, col)
 	for i := range s.ops {
 		op := &s.ops[i]

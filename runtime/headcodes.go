@@ -173,7 +173,7 @@ func (s *packedLinear) finishHeads(st *State, h *hand, r, m, col, cols int) {
 	for c := 0; c < cols; c += w {
 		unit := (col + c) / w
 		o := s.heads[unit]
-		*d = kernel.Head{Dst: st.u(o.codes), LD: st.p.values[o.codes].ld, Norm: o.norm, Eps: o.eps}
+		*d = kernel.Head{Dst: st.u(o.codes), LD: st.p.values[o.codes].ld, Rows: o.mats * o.rows, Norm: o.norm, Eps: o.eps}
 		if o.norm {
 			d.Gamma, d.Beta, d.Mean, d.Spread = opt(st.v, o.gamma), opt(st.v, o.beta), opt(st.v, o.mean), opt(st.v, o.spread)
 		}

@@ -19,6 +19,7 @@ type packedLinear struct {
 	noBackward
 	x       int // codes
 	m, n, k int
+	tile    int // rows taken at a time
 	weight  *packedWeight
 	zero    int32 // zero point of x
 	affine  kernel.Affine
@@ -51,10 +52,18 @@ func (c *compiler) addPackedLinear(n *ir.Node, s *qlinear, w *ir.Tensor, wbits, 
 	}
 	c.p.linears = append(c.p.linears, l)
 	l.in, l.out = []int{x}, []int{s.y}
-	c.p.hand.ask(kernel.TileRows*kernel.PanelWidth, 0, 0)
+	l.tile = kernel.TileRows
+	if s.k <= narrowInputs {
+		l.tile *= 2
+	}
+	c.p.hand.ask(l.tile*kernel.PanelWidth, 0, 0)
 	c.emit(n, l)
 	return nil
 }
+
+// narrowInputs is up to where a tile has twice the rows: the panel and the codes leave
+// more of the first-level cache.
+const narrowInputs = 256
 
 // pack makes the weight ready and, from it, what the zero point of x adds up to.
 func (s *packedLinear) pack() {
@@ -122,8 +131,8 @@ func (s *packedLinear) item(st *State, h *hand, l lane, panel int) {
 	}
 	x, ld := st.u(s.x), st.p.values[s.x].ld
 	h.w.Panel(s.weight.w, panel)
-	for r := lo; r < hi; r += kernel.TileRows {
-		m := min(kernel.TileRows, hi-r)
+	for r := lo; r < hi; r += s.tile {
+		m := min(s.tile, hi-r)
 		h.w.Tile(m, x[r*ld:], ld, h.tile, kernel.PanelWidth)
 		s.finish(st, h, r, m, panel*kernel.PanelWidth)
 	}

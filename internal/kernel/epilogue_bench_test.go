@@ -50,9 +50,9 @@ func BenchmarkEpilogue(b *testing.B) {
 		for _, cols := range []int{32, 64} {
 			t := t
 			t.cols, t.row = cols, nil
-			h := &Head{Dst: u, LD: n, To: to}
+			h := &Head{Dst: u, LD: n, Rows: m, To: to}
 			run(fmt.Sprint("head", cols), m*cols, func() { s.headTile(s, &w, h, t, *g) })
-			h = &Head{Dst: u, LD: n, To: to, Norm: true, Eps: 1e-6, Mean: d[:m], Spread: d[m:]}
+			h = &Head{Dst: u, LD: n, Rows: m, To: to, Norm: true, Eps: 1e-6, Mean: d[:m], Spread: d[m:]}
 			run(fmt.Sprint("headNorm", cols), m*cols, func() { s.headTile(s, &w, h, t, *g) })
 		}
 		run("softmaxQuantize", len(logits), func() {
@@ -60,6 +60,9 @@ func BenchmarkEpilogue(b *testing.B) {
 		})
 		run("softmaxQuantizeInverse", len(logits), func() {
 			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, Logits{Factor: 0.01}, inverse)
+		})
+		run("softmaxQuantize49", 49*197, func() {
+			s.softmaxQuantize(s, &w, codes, 49, logits, 49, 197, 49, Logits{Factor: 0.01}, inverse)
 		})
 		run("geluTable", 1, func() { newGeluTable(s, *g) })
 	}

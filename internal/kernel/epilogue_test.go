@@ -187,7 +187,7 @@ func TestSoftmaxQuantize(t *testing.T) {
 	for _, s := range sets() {
 		r := rand.New(rand.NewPCG(6, 4))
 		var w Workspace
-		for _, n := range lengths[1:] {
+		for _, n := range append(lengths[1:], 64) {
 			rows, ldx := 1+n%4, n+n%7
 			x, f := sums(r, rows, n, ldx, n%8)
 			l := &Logits{Factor: 1e-3, Offset: f.Offset, Row: f.Row, LDBias: n + 1, LDMask: n}

@@ -1,14 +1,13 @@
 package kernel
 
-import "slices"
-
 // Head is where the columns of one head of attention go: the codes of row i to row
-// To[i] of Dst, whose rows are LD apart. Where Norm is set the row is normalised first
+// To[i] of Dst, which has Rows of them, LD apart. That To lies in 0 .. Rows-1 is for the
+// caller to see to: it is not checked. Where Norm is set the row is normalised first
 // as LayerNorm does; Mean and Spread, where not nil, then get its mean and 1/rstd at
 // To[i].
 type Head struct {
 	Dst          []uint8
-	LD           int
+	LD, Rows     int
 	To           []int32
 	Norm         bool
 	Gamma, Beta  []float32
@@ -25,8 +24,7 @@ func (w *Workspace) HeadTile(h *Head, tile []int32, ldt, m, cols int, f *Affine,
 		return
 	}
 	need("to", len(h.To), m)
-	rows := int(slices.Max(h.To[:m])) + 1
-	need("dst", len(h.Dst), extent(rows, cols, h.LD))
+	need("dst", len(h.Dst), extent(h.Rows, cols, h.LD))
 	if h.Norm {
 		if h.Gamma != nil {
 			need("gamma", len(h.Gamma), cols)
@@ -35,10 +33,10 @@ func (w *Workspace) HeadTile(h *Head, tile []int32, ldt, m, cols int, f *Affine,
 			need("beta", len(h.Beta), cols)
 		}
 		if h.Mean != nil {
-			need("mean", len(h.Mean), rows)
+			need("mean", len(h.Mean), h.Rows)
 		}
 		if h.Spread != nil {
-			need("spread", len(h.Spread), rows)
+			need("spread", len(h.Spread), h.Rows)
 		}
 	}
 	active.headTile(active, w, h, t, *g)

@@ -32,7 +32,7 @@ var noGamma = func() (g [PanelWidth]float32) {
 }()
 
 // headRows is the number of rows of one call.
-const headRows = 32
+const headRows = 64
 
 func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
 	if t.cols != 32 && t.cols != 64 || g.inv == 0 || t.row != nil || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 {
@@ -72,15 +72,27 @@ func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
 			headCodes64AVX512(q)
 		}
 		if h.Norm && (h.Mean != nil || h.Spread != nil) {
-			for j := 0; j < n; {
-				to, run := int(h.To[i+j]), 1
-				for j+run < n && int(h.To[i+j+run]) == to+run {
-					run++
-				}
-				h.moments(w.heads[j:j+run], w.heads[headRows+j:][:run], to)
-				j += run
-			}
+			h.scatter(h.To[i:i+n], w.heads, w.heads[2*headRows:])
 		}
 		i += n
+	}
+}
+
+// scatter writes the moments of the rows to.
+func (h *Head) scatter(to []int32, mean, spread []float32) {
+	run := 1
+	for run < len(to) && to[run] == to[0]+int32(run) {
+		run++
+	}
+	for _, m := range [][2][]float32{{h.Mean, mean}, {h.Spread, spread}} {
+		switch d := m[0]; {
+		case d == nil:
+		case run == len(to):
+			copy(d[to[0]:], m[1][:run])
+		default:
+			for i, t := range to {
+				d[t] = m[1][i]
+			}
+		}
 	}
 }

@@ -4,22 +4,22 @@
 
 package kernel
 
-// headCodes32AVX512 writes the codes of up to 32 rows of a head of 32 columns; p points to a headArgs.
+// headCodes32AVX512 writes the codes of up to 64 rows of a head of 32 columns; p points to a headArgs.
 //
 //go:noescape
 func headCodes32AVX512(p *byte)
 
-// headNormCodes32AVX512 normalises up to 32 rows of a head of 32 columns and writes their codes; p points to a headArgs.
+// headNormCodes32AVX512 normalises up to 64 rows of a head of 32 columns and writes their codes; p points to a headArgs.
 //
 //go:noescape
 func headNormCodes32AVX512(p *byte)
 
-// headCodes64AVX512 writes the codes of up to 32 rows of a head of 64 columns; p points to a headArgs.
+// headCodes64AVX512 writes the codes of up to 64 rows of a head of 64 columns; p points to a headArgs.
 //
 //go:noescape
 func headCodes64AVX512(p *byte)
 
-// headNormCodes64AVX512 normalises up to 32 rows of a head of 64 columns and writes their codes; p points to a headArgs.
+// headNormCodes64AVX512 normalises up to 64 rows of a head of 64 columns and writes their codes; p points to a headArgs.
 //
 //go:noescape
 func headNormCodes64AVX512(p *byte)

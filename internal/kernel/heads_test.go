@@ -41,7 +41,7 @@ func TestHeadTile(t *testing.T) {
 							if g.Alphas != nil {
 								continue
 							}
-							h := &Head{LD: ld, To: to, Norm: norm == 1, Gamma: gamma, Beta: beta, Eps: 1e-6}
+							h := &Head{LD: ld, Rows: m, To: to, Norm: norm == 1, Gamma: gamma, Beta: beta, Eps: 1e-6}
 							x, mean, spread := slices.Clone(values), make([]float32, m), make([]float32, m)
 							if h.Norm {
 								h.Mean, h.Spread = make([]float32, m), make([]float32, m)

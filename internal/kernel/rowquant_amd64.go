@@ -95,9 +95,14 @@ func softmaxArgs(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n, i 
 func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
 	for i := 0; i < rows; i += noRowBlock {
 		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, &l, &g)
-		// softmaxBlock rows of whole vectors behind two vectors
-		p.scratch = &w.row(32 + 8*(n+16))[0]
-		softmaxCodesAVX512((*byte)(unsafe.Pointer(&p)))
+		if n > 48 && n <= 64 && g.inv != 0 && p.zero == 0 && g.Qn == 0 {
+			p.scratch = &w.row(10496 / 4)[0]
+			softmaxCodes64AVX512((*byte)(unsafe.Pointer(&p)))
+		} else {
+			// softmaxBlock rows of whole vectors behind two vectors
+			p.scratch = &w.row(32 + 8*(n+16))[0]
+			softmaxCodesAVX512((*byte)(unsafe.Pointer(&p)))
+		}
 	}
 }
 

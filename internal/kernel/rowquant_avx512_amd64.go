@@ -13,3 +13,8 @@ func layerNormCodesAVX512(p *byte)
 //
 //go:noescape
 func softmaxCodesAVX512(p *byte)
+
+// softmaxCodes64AVX512 writes the codes of the softmax of rows of 49 to 64 sums; p points to a rowArgs with an inverse, whose least code and zero point are 0, and a scratch of 10,496 bytes.
+//
+//go:noescape
+func softmaxCodes64AVX512(p *byte)

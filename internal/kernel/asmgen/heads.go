@@ -10,7 +10,7 @@ import (
 const (
 	headTile   = 8 * iota // overwritten
 	headLDT               // bytes
-	headRows              // 1 .. 32
+	headRows              // 1 .. 64
 	headOffset            // int32 by column
 	headFactor            // float32 by column
 	headBias              // float32 by column
@@ -19,7 +19,7 @@ const (
 	headLDD   // bytes
 	headGamma // float32 by column
 	headBeta  // float32 by column
-	headStats // 36 vectors: two of the rows' means, two of their deviations, then scratch
+	headStats // 72 vectors: four of the rows' means, four of 1/deviation, four of the deviations, then scratch
 	headEps   // float32
 	headAlpha // float32
 	headInv   // float32
@@ -28,15 +28,18 @@ const (
 	headZero  // integer
 )
 
+// headSums is where the sums of rows lie in the scratch.
+const headSums = 8 * 64
+
 // headsPart emits the epilogue of the heads of attention: values, a normalisation
 // of each row where it is wanted, codes.
 func headsPart(m machine) {
 	for _, nv := range []int{2, 4} {
 		name := map[int]string{2: "32", 4: "64"}[nv]
-		h := newHead(m, "headCodes"+name, "writes the codes of up to 32 rows of a head of "+name+" columns; p points to a headArgs.", nv)
+		h := newHead(m, "headCodes"+name, "writes the codes of up to 64 rows of a head of "+name+" columns; p points to a headArgs.", nv)
 		h.down(func(at, row reg.GPVirtual) { h.write(h.values(at), row) })
 		end()
-		h = newHead(m, "headNormCodes"+name, "normalises up to 32 rows of a head of "+name+" columns and writes their codes; p points to a headArgs.", nv)
+		h = newHead(m, "headNormCodes"+name, "normalises up to 64 rows of a head of "+name+" columns and writes their codes; p points to a headArgs.", nv)
 		h.normalised()
 		end()
 	}
@@ -57,6 +60,10 @@ func newHead(m machine, name, doc string, nv int) *head {
 	h.offset, h.factor, h.bias = h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
 	h.z = inverse{h.broadcast(headAlpha), h.broadcast(headInv), h.broadcast(headLo), h.broadcast(headHi), m.vec()}
 	VPBROADCASTD(h.arg(headZero), h.z.zero)
+	if nv == 4 {
+		h.order = m.vec()
+		VMOVUPS(byteOrder(), h.order)
+	}
 	return h
 }
 
@@ -112,20 +119,16 @@ func (h *head) write(v []reg.VecVirtual, row reg.GPVirtual) {
 		}
 		return
 	}
-	h.pack(v)
+	packBytes(v, h.order)
 	VMOVUPS(v[0], Mem{Base: d})
 }
 
-// pack puts the codes of four vectors, 0 .. 255, into the bytes of the first.
-func (h *head) pack(v []reg.VecVirtual) {
+// packBytes puts the codes of four vectors, 0 .. 255, into the bytes of the first.
+func packBytes(v []reg.VecVirtual, order reg.VecVirtual) {
 	VPACKUSDW(v[1], v[0], v[0])
 	VPACKUSDW(v[3], v[2], v[2])
 	VPACKUSWB(v[2], v[0], v[0])
-	if h.order == nil {
-		h.order = h.vec()
-		VMOVUPS(byteOrder(), h.order)
-	}
-	VPERMD(v[0], h.order, v[0])
+	VPERMD(v[0], order, v[0])
 }
 
 // byteOrder puts words in the order of the vectors that VPACKUSDW and VPACKUSWB made
@@ -152,7 +155,7 @@ func (h *head) normalised() {
 		at := GP64()
 		MOVQ(row, at)
 		SHLQ(Imm(6), at)
-		return Mem{Base: stats, Index: at, Scale: 1, Disp: 256}
+		return Mem{Base: stats, Index: at, Scale: 1, Disp: headSums}
 	}
 	size := m.vec()
 	n := GP64()
@@ -195,13 +198,17 @@ func (h *head) normalised() {
 		VADDPS(eps, sum, sum)
 		VSQRTPS(sum, sum)
 		VDIVPS(sum, rstd, rstd)
-		VMOVUPS(rstd, Mem{Base: at, Disp: 128})
+		VMOVUPS(rstd, Mem{Base: at, Disp: headSums / 2})
+		// The sums of the first 16 rows are no longer needed.
+		VMOVUPS(one(), sum)
+		VDIVPS(rstd, sum, sum)
+		VMOVUPS(sum, Mem{Base: at, Disp: headSums})
 	})
 	k := m.vec()
 	gamma, beta := h.columns(headGamma), h.columns(headBeta)
 	h.down(func(at, row reg.GPVirtual) {
 		v := each(at, row)
-		VBROADCASTSS(Mem{Base: stats, Index: row, Scale: 4, Disp: 128}, k)
+		VBROADCASTSS(Mem{Base: stats, Index: row, Scale: 4, Disp: headSums / 2}, k)
 		for j := range v {
 			VMULPS(k, v[j], v[j])
 			VFMADD213PS(beta[j], gamma[j], v[j])
@@ -213,40 +220,11 @@ func (h *head) normalised() {
 // sixteens runs body for the sums of each 16 rows; at is their vector of stats.
 func (h *head) sixteens(body func(at reg.GPVirtual, sum reg.VecVirtual)) {
 	sums, at, left, loop := h.integer(headStats), h.integer(headStats), h.integer(headRows), label("sixteen")
+	ADDQ(I32(headSums), sums)
 	Label(loop)
-	body(at, h.total(sums))
+	body(at, h.total16(sums, fadd))
 	ADDQ(I32(16*64), sums)
 	ADDQ(Imm(64), at)
 	SUBQ(Imm(16), left)
 	JG(LabelRef(loop))
-}
-
-// total adds the lanes of each of the 16 vectors of sums, in the order of spread:
-// i and i+8, then i and i+4, i+2, i+1. Lane i of the result is the sum of vector i.
-func (h *head) total(stats reg.GPVirtual) reg.VecVirtual {
-	m := h.machine
-	fold := func(a, b Op, first, second func(b, a, d Op)) reg.VecVirtual {
-		u, v := m.vec(), m.vec()
-		first(b, a, u)
-		second(b, a, v)
-		VADDPS(v, u, u)
-		return u
-	}
-	halves := func(imm uint64) func(b, a, d Op) { return func(b, a, d Op) { VSHUFF32X4(Imm(imm), b, a, d) } }
-	pairs := func(imm uint64) func(b, a, d Op) { return func(b, a, d Op) { VSHUFPS(Imm(imm), b, a, d) } }
-	row := func(i int) reg.VecVirtual {
-		v := m.vec()
-		VMOVUPS(Mem{Base: stats, Disp: 256 + 64*i}, v)
-		return v
-	}
-	var quads []reg.VecVirtual // rows k, 4+k, 8+k, 12+k, four partial sums each
-	for k := range 4 {
-		a := fold(row(k), row(4+k), halves(0x44), halves(0xee))
-		b := fold(row(8+k), row(12+k), halves(0x44), halves(0xee))
-		quads = append(quads, fold(a, b, halves(0x88), halves(0xdd)))
-	}
-	low := func(b, a, d Op) { VUNPCKLPD(b, a, d) }
-	high := func(b, a, d Op) { VUNPCKHPD(b, a, d) }
-	a, b := fold(quads[0], quads[1], low, high), fold(quads[2], quads[3], low, high)
-	return fold(a, b, pairs(0x88), pairs(0xdd))
 }

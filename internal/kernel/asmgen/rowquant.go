@@ -48,6 +48,7 @@ func rowQuantPart(m machine) {
 	layerNormQuantize(m)
 	if m.wide() {
 		softmaxWide(m)
+		softmaxNarrow(m)
 	} else {
 		softmaxQuantize(m)
 	}

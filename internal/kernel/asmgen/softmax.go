@@ -48,66 +48,19 @@ func softmaxWide(m machine) {
 		return Mem{Base: q.integer(rowScratch), Index: i, Scale: 1, Disp: at}
 	}
 
-	factor, scale := q.broadcast(rowFactor), q.broadcast(rowScale)
+	lg := rowLogits{factor: q.broadcast(rowFactor), scale: q.broadcast(rowScale)}
 	phase(func(v, i reg.GPVirtual) {
 		top := m.get(c32("negInf", 0xff800000))
-		first := m.vec()
-		VPBROADCASTD(Mem{Base: row}, first)
-		index := q.integer(rowRow)
-		SUBQ(row, index)
-		NEGQ(index)
-		byRow := func(field int) reg.VecVirtual {
-			d := m.vec()
-			VBROADCASTSS(Mem{Base: q.integer(field), Index: index, Scale: 1}, d)
-			return d
-		}
-		times, plus := byRow(rowTimes), byRow(rowPlus)
+		q.ofRow(&lg, row)
 		scaled := label("scaled")
-		var pick func(set []bool)
-		pick = func(set []bool) {
-			if len(set) < 4 {
-				no := label("variant")
-				CMPQ(q.arg([]int{rowOffset, rowBias, rowMask, rowColTimes}[len(set)]), Imm(0))
-				JEQ(LabelRef(no))
-				pick(append(set[:len(set):len(set)], true))
-				Label(no)
-				pick(append(set[:len(set):len(set)], false))
-				return
-			}
-			var by [5]reg.GPVirtual
-			for k, field := range []int{rowOffset, rowBias, rowMask, rowColTimes, rowColPlus} {
-				if set[min(k, 3)] {
-					by[k] = q.integer(field)
-				}
-			}
+		q.logits(func(set []bool, by [5]reg.GPVirtual) {
 			r.each(func(l lane) {
-				t := l.load(x)
-				VPSUBD(first, t, t)
-				if set[0] {
-					VPSUBD(l.load(by[0]), t, t)
-				}
-				VCVTDQ2PS(t, t)
-				VMULPS(factor, t, t)
-				if set[3] {
-					VMULPS(times, t, t)
-					VMULPS(l.load(by[3]), t, t)
-					u := l.load(by[4])
-					VMULPS(plus, u, u)
-					VADDPS(u, t, t)
-				}
-				VMULPS(scale, t, t)
-				if set[1] {
-					VADDPS(l.load(by[1]), t, t)
-				}
-				if set[2] {
-					VADDPS(l.load(by[2]), t, t)
-				}
+				t := lg.value(l, x, set, by)
 				l.whole().store(t, v)
 				l.greater(t, top)
 			})
 			JMP(LabelRef(scaled))
-		}
-		pick(nil)
+		})
 		Label(scaled)
 		m.spread(top, fmax)
 		VMOVSS(top.AsX(), ofRow(i, 0))
@@ -118,28 +71,12 @@ func softmaxWide(m machine) {
 		ADDQ(Imm(4), row)
 	})
 
-	low, log2e, ln2Hi, ln2Lo := m.get(f32("expMin", -104)), m.get(f32("log2e", 1.4426950408889634)), m.get(f32("ln2Hi", 0.693359375)), m.get(f32("ln2Lo", -2.12194440e-4))
-	var coefs []reg.VecVirtual
-	for _, c := range expCoefs() {
-		coefs = append(coefs, m.get(c))
-	}
+	ex := newExponential(m)
 	phase(func(v, i reg.GPVirtual) {
 		top, sum := m.vec(), m.zero()
 		VBROADCASTSS(ofRow(i, 0), top)
 		r.each(func(l lane) {
-			// exp0 on registers
-			e, n, p := l.whole().load(v), m.vec(), m.vec()
-			VSUBPS(top, e, e)
-			VMAXPS(e, low, e)
-			VMULPS(log2e, e, n)
-			m.round(n, n)
-			VFNMADD231PS(ln2Hi, n, e)
-			VFNMADD231PS(ln2Lo, n, e)
-			VMOVAPS(coefs[len(coefs)-1], p)
-			for k := len(coefs) - 2; k >= 0; k-- {
-				VFMADD213PS(coefs[k], e, p)
-			}
-			VSCALEFPS(n, p, p)
+			p := ex.of(m, l.whole().load(v), top)
 			l.keep(p)
 			VADDPS(p, sum, sum)
 			l.whole().store(p, v)
@@ -178,6 +115,248 @@ func softmaxWide(m machine) {
 	grid, add := q.quantizer()
 	codes(func(l lane, e reg.VecVirtual, d reg.GPVirtual) { l.put8(e, grid, add, d) })
 	Label(ended)
+	SUBQ(block, q.arg(rowRows))
+	JNZ(LabelRef(next))
+	end()
+}
+
+// rowLogits is what the logits of a row are made with, see kernel's Logits.
+type rowLogits struct{ first, factor, scale, times, plus reg.VecVirtual }
+
+// ofRow loads the numbers of one row; row is the address of its rowRow.
+func (q quantRows) ofRow(l *rowLogits, row reg.GPVirtual) {
+	l.first = q.vec()
+	VPBROADCASTD(Mem{Base: row}, l.first)
+	index := q.integer(rowRow)
+	SUBQ(row, index)
+	NEGQ(index)
+	byRow := func(field int) reg.VecVirtual {
+		d := q.vec()
+		VBROADCASTSS(Mem{Base: q.integer(field), Index: index, Scale: 1}, d)
+		return d
+	}
+	l.times, l.plus = byRow(rowTimes), byRow(rowPlus)
+}
+
+// logits emits body once for each set of arrays that may be there: by column,
+// offset and the two of the rescaling (by[3:]); by element, bias and mask.
+func (q quantRows) logits(body func(set []bool, by [5]reg.GPVirtual)) {
+	var pick func(set []bool)
+	pick = func(set []bool) {
+		if len(set) < 4 {
+			no := label("variant")
+			CMPQ(q.arg([]int{rowOffset, rowBias, rowMask, rowColTimes}[len(set)]), Imm(0))
+			JEQ(LabelRef(no))
+			pick(append(set[:len(set):len(set)], true))
+			Label(no)
+			pick(append(set[:len(set):len(set)], false))
+			return
+		}
+		var by [5]reg.GPVirtual
+		for k, field := range []int{rowOffset, rowBias, rowMask, rowColTimes, rowColPlus} {
+			if set[min(k, 3)] {
+				by[k] = q.integer(field)
+			}
+		}
+		body(set, by)
+	}
+	pick(nil)
+}
+
+// value computes the logits of a step.
+func (g *rowLogits) value(l lane, x reg.GPVirtual, set []bool, by [5]reg.GPVirtual) reg.VecVirtual {
+	t := l.load(x)
+	VPSUBD(g.first, t, t)
+	if set[0] {
+		VPSUBD(l.load(by[0]), t, t)
+	}
+	VCVTDQ2PS(t, t)
+	VMULPS(g.factor, t, t)
+	if set[3] {
+		VMULPS(g.times, t, t)
+		VMULPS(l.load(by[3]), t, t)
+		u := l.load(by[4])
+		VMULPS(g.plus, u, u)
+		VADDPS(u, t, t)
+	}
+	VMULPS(g.scale, t, t)
+	for k := 1; k <= 2; k++ {
+		if set[k] {
+			VADDPS(l.load(by[k]), t, t)
+		}
+	}
+	return t
+}
+
+// exponential is exp0 with its constants in registers.
+type exponential struct {
+	low, log2e, ln2Hi, ln2Lo reg.VecVirtual
+	coefs                    []reg.VecVirtual
+}
+
+func newExponential(m machine) (e exponential) {
+	e.low, e.log2e = m.get(f32("expMin", -104)), m.get(f32("log2e", 1.4426950408889634))
+	e.ln2Hi, e.ln2Lo = m.get(f32("ln2Hi", 0.693359375)), m.get(f32("ln2Lo", -2.12194440e-4))
+	for i, c := range expCoefs() {
+		if i == 1 { // the first two are 1
+			e.coefs = append(e.coefs, e.coefs[0])
+			continue
+		}
+		e.coefs = append(e.coefs, m.get(c))
+	}
+	return e
+}
+
+// of returns e^(x-top), where x-top is below 0 or as little above it as a rounding;
+// x is overwritten.
+func (e *exponential) of(m machine, x, top reg.VecVirtual) reg.VecVirtual {
+	n, p := m.vec(), m.vec()
+	VSUBPS(top, x, x)
+	VMAXPS(x, e.low, x)
+	VMULPS(e.log2e, x, n)
+	m.round(n, n)
+	VFNMADD231PS(e.ln2Hi, n, x)
+	VFNMADD231PS(e.ln2Lo, n, x)
+	VMOVAPS(e.coefs[len(e.coefs)-1], p)
+	for k := len(e.coefs) - 2; k >= 0; k-- {
+		VFMADD213PS(e.coefs[k], x, p)
+	}
+	VSCALEFPS(n, p, p)
+	return p
+}
+
+// narrowBlock is the number of rows that softmaxNarrow takes through one phase. Its
+// scratch is the rows' greatest logits (two vectors), the reciprocals of their sums,
+// a vector of each row to be combined, and four vectors of values.
+const (
+	narrowBlock  = 32
+	narrowBy     = 256
+	narrowValues = narrowBy + 64*narrowBlock
+)
+
+// softmaxNarrow is softmaxWide for rows of 49 to 64 elements and a grid that has an
+// inverse and no zero point. Greatest logits and sums are found for 16 rows at once.
+func softmaxNarrow(m machine) {
+	m.fn("softmaxCodes64", "(p *byte)", "writes the codes of the softmax of rows of 49 to 64 sums; p points to a rowArgs with an inverse, whose least code and zero point are 0, and a scratch of 10,496 bytes.")
+	q := quantRows{m, integer("p")}
+	x, dst, row := q.integer(rowX), q.integer(rowDst), q.integer(rowRow)
+	ones, n := GP64(), q.integer(rowN)
+	bytes := K()
+	MOVQ(I32(-1), ones)
+	full := label("full")
+	CMPQ(n, Imm(64))
+	JGE(LabelRef(full))
+	BZHIQ(n, ones, ones)
+	Label(full)
+	KMOVQ(ones, bytes)
+	last := K()
+	KSHIFTRQ(Imm(48), bytes, last)
+	lanes := func(base int) (l [4]lane) {
+		for j := range l {
+			l[j] = lane{machine: m, disp: 64*j + base, tail: j == 3, mask: last}
+		}
+		return l
+	}
+	lg := rowLogits{factor: q.broadcast(rowFactor), scale: q.broadcast(rowScale)}
+	ex := newExponential(m)
+	z := inverse{alpha: q.broadcast(rowAlpha), inv: q.broadcast(rowInv), hi: q.broadcast(rowHi)}
+	order := m.vec()
+	VMOVUPS(byteOrder(), order)
+	next, block, scratch := label("block"), GP64(), q.integer(rowScratch)
+	Label(next)
+	few := label("few")
+	MOVQ(U32(narrowBlock), block)
+	CMPQ(q.arg(rowRows), block)
+	JGE(LabelRef(few))
+	MOVQ(q.arg(rowRows), block)
+	Label(few)
+	// phase runs body for each row: v is its values, by its vector to be combined.
+	phase := func(body func(v, by, i reg.GPVirtual)) {
+		v, by, i, loop := GP64(), GP64(), GP64(), label("phase")
+		LEAQ(Mem{Base: scratch, Disp: narrowValues}, v)
+		LEAQ(Mem{Base: scratch, Disp: narrowBy}, by)
+		XORQ(i, i)
+		Label(loop)
+		body(v, by, i)
+		ADDQ(I32(256), v)
+		ADDQ(Imm(64), by)
+		INCQ(i)
+		CMPQ(i, block)
+		JLT(LabelRef(loop))
+	}
+	// combine makes one number of each row's vector and stores what body makes of them.
+	combine := func(do func(b, a, d Op), disp int, body func(v reg.VecVirtual)) {
+		by, at, left, loop := GP64(), GP64(), GP64(), label("combine")
+		LEAQ(Mem{Base: scratch, Disp: narrowBy}, by)
+		MOVQ(scratch, at)
+		MOVQ(block, left)
+		Label(loop)
+		v := m.total16(by, do)
+		body(v)
+		VMOVUPS(v, Mem{Base: at, Disp: disp})
+		ADDQ(I32(16*64), by)
+		ADDQ(Imm(64), at)
+		SUBQ(Imm(16), left)
+		JG(LabelRef(loop))
+	}
+	phase(func(v, by, i reg.GPVirtual) {
+		scaled := label("scaled")
+		q.ofRow(&lg, row)
+		q.logits(func(set []bool, arrays [5]reg.GPVirtual) {
+			top := m.vec()
+			for j, l := range lanes(0) {
+				t := lg.value(l, x, set, arrays)
+				l.whole().store(t, v)
+				if j == 0 {
+					top = t
+				} else {
+					l.greater(t, top)
+				}
+			}
+			VMOVUPS(top, Mem{Base: by})
+			JMP(LabelRef(scaled))
+		})
+		Label(scaled)
+		ADDQ(q.arg(rowLDX), x)
+		for _, f := range [][2]int{{rowLDBias, rowBias}, {rowLDMask, rowMask}} {
+			ADDQ(q.integer(f[0]), q.arg(f[1]))
+		}
+		ADDQ(Imm(4), row)
+	})
+	combine(fmax, 0, func(reg.VecVirtual) {})
+	phase(func(v, by, i reg.GPVirtual) {
+		top, sum := m.vec(), m.vec()
+		VBROADCASTSS(Mem{Base: scratch, Index: i, Scale: 4}, top)
+		for j, l := range lanes(0) {
+			t := ex.of(m, l.whole().load(v), top)
+			l.keep(t)
+			l.whole().store(t, v)
+			if j == 0 {
+				sum = t
+			} else {
+				VADDPS(t, sum, sum)
+			}
+		}
+		VMOVUPS(sum, Mem{Base: by})
+	})
+	combine(fadd, 128, func(sum reg.VecVirtual) {
+		k := m.get(one())
+		VDIVPS(sum, k, sum)
+	})
+	phase(func(v, by, i reg.GPVirtual) {
+		k := m.vec()
+		VBROADCASTSS(Mem{Base: scratch, Index: i, Scale: 4, Disp: 128}, k)
+		var t []reg.VecVirtual
+		for _, l := range lanes(0) {
+			e := l.whole().load(v)
+			VMULPS(k, e, e)
+			z.codes(m, e)
+			t = append(t, e)
+		}
+		packBytes(t, order)
+		VMOVDQU8(t[0], bytes, Mem{Base: dst})
+		ADDQ(q.arg(rowLDD), dst)
+	})
 	SUBQ(block, q.arg(rowRows))
 	JNZ(LabelRef(next))
 	end()
