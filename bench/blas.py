@@ -34,6 +34,8 @@ def main(args):
     m, k, n = (int(v) for v in args[1:4])
     layout, threads = args[4], args[5]
     os.environ["OPENBLAS_NUM_THREADS"] = threads
+    # Threads without work look for some for 2^22 ticks, a millisecond or two, instead of into the other's turn.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "22")
     if len(args) > 6 and args[6]:
         os.environ["OPENBLAS_CORETYPE"] = args[6]
     out = os.fdopen(os.dup(1), "w")

@@ -8,7 +8,9 @@
 // plain Go elsewhere, on all cores for large products. Every other routine of
 // BLAS is gonum's own, float64 and complex ones too.
 //
-// The idea. A product is cut into bands of rows or of columns, one a core. An
+// The idea. A product is cut into bands of columns or of rows, one a core, two
+// where it is long. The goroutines that help stay awake for 50 µs and take part
+// in the next product at once. An
 // element of C is summed in one fixed order that depends on neither the band nor
 // the shape, so the bytes are the same for any number of cores; they differ from
 // gonum's, whose blocks are summed in another order, in the last bits.

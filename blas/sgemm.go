@@ -1,7 +1,6 @@
 package blas
 
 import (
-	"runtime"
 	"sync"
 
 	"gonum.org/v1/gonum/blas"
@@ -19,12 +18,6 @@ type Implementation struct {
 var (
 	_ blas.Float32 = Implementation{}
 	_ blas.Float64 = Implementation{}
-)
-
-const (
-	minParallel = 1 << 21 // multiplications from which a product is split
-	rowGrain    = 24      // rows of a kernel tile
-	colGrain    = 64      // columns of a packed panel
 )
 
 var workspaces = sync.Pool{New: func() any { return new(kernel.Workspace) }}
@@ -99,39 +92,6 @@ func (p *product) scaleC(beta float32) {
 			row[j] *= beta
 		}
 	}
-}
-
-// run cuts the longer side of C into one band a core.
-func (p *product) run(beta float32) {
-	cores := runtime.GOMAXPROCS(0)
-	if cores == 1 || float64(p.m)*float64(p.n)*float64(p.k) < minParallel {
-		p.band(0, p.m, 0, p.n, beta)
-		return
-	}
-	side, grain := p.m, rowGrain
-	byRows := p.m/rowGrain >= p.n/colGrain
-	if !byRows {
-		side, grain = p.n, colGrain
-	}
-	step := (side + cores - 1) / cores
-	step = (step + grain - 1) / grain * grain
-	var wg sync.WaitGroup
-	for at := 0; at < side; at += step {
-		lo, hi := at, min(at+step, side)
-		work := func() {
-			if byRows {
-				p.band(lo, hi, 0, p.n, beta)
-			} else {
-				p.band(0, p.m, lo, hi, beta)
-			}
-		}
-		if hi == side { // the last band is this goroutine's
-			work()
-		} else {
-			wg.Go(work)
-		}
-	}
-	wg.Wait()
 }
 
 // band computes rows i0 to i1 of columns j0 to j1.

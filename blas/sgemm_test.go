@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"gonum.org/v1/gonum/blas"
@@ -149,6 +150,31 @@ func TestCores(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Many callers at a time, more than there are cores, get the bytes of one.
+func TestCallers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	var calls []call
+	var want [][]float32
+	r := rand.New(rand.NewPCG(4, 4))
+	for _, s := range [][3]int{{197, 192, 192}, {64, 700, 70}, {700, 64, 70}} {
+		c := random(r, s[0], s[1], s[2])
+		out, _ := c.run(Implementation{})
+		calls, want = append(calls, c), append(want, out)
+	}
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for j := range 10 {
+				k := (i + j) % len(calls)
+				if got, _ := calls[k].run(Implementation{}); !slices.Equal(got, want[k]) {
+					t.Errorf("caller %d: other bytes", i)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // C is not read where beta is 0, A and B not where alpha is 0.
