@@ -142,6 +142,6 @@ func (f formWords) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda in
 		widenRow(w.i16[i*ld:][:ld], a[i*lda:][:k], widenU8AVX2)
 	}
 	for c := 0; c < PanelWidth; c += 16 {
-		tileWordsAVX2((*uint8)(unsafe.Pointer(&w.i16[0])), 2*ld, &panel[2*f.at(k, c, 0)], ld/2, &tile[c], 4*ldt, m, 0)
+		tileWordsAVX2((*uint8)(unsafe.Pointer(&w.i16[0])), 2*ld, 4, &panel[2*f.at(k, c, 0)], ld/2, &tile[c], 4*ldt, m, 0)
 	}
 }

@@ -47,12 +47,12 @@ func gemm16Panels(w *Workspace, g *gemm16Args, lanes int) {
 				x := (*uint8)(unsafe.Pointer(&a[i*lda]))
 				to := g.c[i*g.ldc+j:]
 				if lanes == PanelWidth {
-					tileWordsAVX512(x, 2*lda, (*uint8)(unsafe.Pointer(&panel[0])), steps, &tile[0], 4*PanelWidth, m)
+					tileWordsAVX512(x, 2*lda, 4, (*uint8)(unsafe.Pointer(&panel[0])), steps, &tile[0], 4*PanelWidth, m)
 					scaleTileAVX512(&to[0], 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[i], m, cols, add)
 					continue
 				}
 				for c := 0; c < cols; c += lanes {
-					tileWordsAVX2(x, 2*lda, (*uint8)(unsafe.Pointer(&panel[c*steps])), steps, &tile[c], 4*PanelWidth, m, 0)
+					tileWordsAVX2(x, 2*lda, 4, (*uint8)(unsafe.Pointer(&panel[c*steps])), steps, &tile[c], 4*PanelWidth, m, 0)
 				}
 				scaleTileAVX2(&to[0], 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[i], m, cols, add)
 			}

@@ -107,7 +107,7 @@ loop4:
 	RET
 
 // func packWordsAVX2(dst *int32, stride int, x *float32, ld int, inv *float32, cols int, steps int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·packWordsAVX2(SB), NOSPLIT, $0-56
 	MOVQ    dst+0(FP), AX
 	MOVQ    stride+8(FP), CX
@@ -119,62 +119,153 @@ TEXT ·packWordsAVX2(SB), NOSPLIT, $0-56
 	VMOVUPS bottom16<>+0(SB), Y1
 	VMOVUPS lowWord<>+0(SB), Y2
 	XORQ    R8, R8
-	SUBQ    $0x08, DI
-	JLT     tail6
 
-loop5:
+strip45:
+	CMPQ    DI, $0x20
+	JLT     strip16
+	VMOVUPS (SI)(R8*1), Y3
+	VMOVUPS 32(SI)(R8*1), Y4
+	VMOVUPS 64(SI)(R8*1), Y5
+	VMOVUPS 96(SI)(R8*1), Y6
+	MOVQ    steps+48(FP), R11
+	MOVQ    DX, R9
+	MOVQ    AX, R10
+
+down9:
+	LEAQ       (R9)(BX*1), R12
+	LEAQ       (R9)(BX*8), R13
+	PREFETCHT0 (R13)(R8*1)
+	VMOVUPS    (R9)(R8*1), Y7
+	VMULPS     Y3, Y7, Y7
+	VMINPS     Y0, Y7, Y7
+	VMAXPS     Y1, Y7, Y7
+	VCVTPS2DQ  Y7, Y7
+	VMOVUPS    (R12)(R8*1), Y8
+	VMULPS     Y3, Y8, Y8
+	VMINPS     Y0, Y8, Y8
+	VMAXPS     Y1, Y8, Y8
+	VCVTPS2DQ  Y8, Y8
+	VPSLLD     $0x10, Y8, Y8
+	VPAND      Y2, Y7, Y7
+	VPOR       Y8, Y7, Y7
+	VMOVUPS    Y7, (R10)(R8*1)
+	PREFETCHT0 32(R13)(R8*1)
+	VMOVUPS    32(R9)(R8*1), Y7
+	VMULPS     Y4, Y7, Y7
+	VMINPS     Y0, Y7, Y7
+	VMAXPS     Y1, Y7, Y7
+	VCVTPS2DQ  Y7, Y7
+	VMOVUPS    32(R12)(R8*1), Y8
+	VMULPS     Y4, Y8, Y8
+	VMINPS     Y0, Y8, Y8
+	VMAXPS     Y1, Y8, Y8
+	VCVTPS2DQ  Y8, Y8
+	VPSLLD     $0x10, Y8, Y8
+	VPAND      Y2, Y7, Y7
+	VPOR       Y8, Y7, Y7
+	VMOVUPS    Y7, 32(R10)(R8*1)
+	PREFETCHT0 64(R13)(R8*1)
+	VMOVUPS    64(R9)(R8*1), Y7
+	VMULPS     Y5, Y7, Y7
+	VMINPS     Y0, Y7, Y7
+	VMAXPS     Y1, Y7, Y7
+	VCVTPS2DQ  Y7, Y7
+	VMOVUPS    64(R12)(R8*1), Y8
+	VMULPS     Y5, Y8, Y8
+	VMINPS     Y0, Y8, Y8
+	VMAXPS     Y1, Y8, Y8
+	VCVTPS2DQ  Y8, Y8
+	VPSLLD     $0x10, Y8, Y8
+	VPAND      Y2, Y7, Y7
+	VPOR       Y8, Y7, Y7
+	VMOVUPS    Y7, 64(R10)(R8*1)
+	PREFETCHT0 96(R13)(R8*1)
+	VMOVUPS    96(R9)(R8*1), Y7
+	VMULPS     Y6, Y7, Y7
+	VMINPS     Y0, Y7, Y7
+	VMAXPS     Y1, Y7, Y7
+	VCVTPS2DQ  Y7, Y7
+	VMOVUPS    96(R12)(R8*1), Y8
+	VMULPS     Y6, Y8, Y8
+	VMINPS     Y0, Y8, Y8
+	VMAXPS     Y1, Y8, Y8
+	VCVTPS2DQ  Y8, Y8
+	VPSLLD     $0x10, Y8, Y8
+	VPAND      Y2, Y7, Y7
+	VPOR       Y8, Y7, Y7
+	VMOVUPS    Y7, 96(R10)(R8*1)
+	ADDQ       BX, R13
+	PREFETCHT0 (R13)(R8*1)
+	PREFETCHT0 32(R13)(R8*1)
+	PREFETCHT0 64(R13)(R8*1)
+	PREFETCHT0 96(R13)(R8*1)
+	LEAQ       (R9)(BX*2), R9
+	ADDQ       CX, R10
+	DECQ       R11
+	JNZ        down9
+	ADDQ       $+128, R8
+	SUBQ       $0x20, DI
+	JMP        strip45
+
+strip16:
+	CMPQ    DI, $0x08
+	JLT     stripTail7
 	VMOVUPS (SI)(R8*1), Y3
 	MOVQ    steps+48(FP), R11
-	LEAQ    (DX)(R8*1), R9
-	LEAQ    (AX)(R8*1), R10
-	LEAQ    (R9)(BX*1), R12
+	MOVQ    DX, R9
+	MOVQ    AX, R10
 
-down8:
-	VMOVUPS   (R9), Y4
-	VMULPS    Y3, Y4, Y4
-	VMINPS    Y0, Y4, Y4
-	VMAXPS    Y1, Y4, Y4
-	VCVTPS2DQ Y4, Y4
-	VMOVUPS   (R12), Y5
-	VMULPS    Y3, Y5, Y5
-	VMINPS    Y0, Y5, Y5
-	VMAXPS    Y1, Y5, Y5
-	VCVTPS2DQ Y5, Y5
-	VPSLLD    $0x10, Y5, Y5
-	VPAND     Y2, Y4, Y4
-	VPOR      Y5, Y4, Y4
-	VMOVUPS   Y4, (R10)
-	LEAQ      (R9)(BX*2), R9
-	LEAQ      (R12)(BX*2), R12
-	ADDQ      CX, R10
-	DECQ      R11
-	JNZ       down8
-	ADDQ      $0x20, R8
-	SUBQ      $0x08, DI
-	JGE       loop5
+down10:
+	LEAQ       (R9)(BX*1), R12
+	LEAQ       (R9)(BX*8), R13
+	PREFETCHT0 (R13)(R8*1)
+	VMOVUPS    (R9)(R8*1), Y4
+	VMULPS     Y3, Y4, Y4
+	VMINPS     Y0, Y4, Y4
+	VMAXPS     Y1, Y4, Y4
+	VCVTPS2DQ  Y4, Y4
+	VMOVUPS    (R12)(R8*1), Y5
+	VMULPS     Y3, Y5, Y5
+	VMINPS     Y0, Y5, Y5
+	VMAXPS     Y1, Y5, Y5
+	VCVTPS2DQ  Y5, Y5
+	VPSLLD     $0x10, Y5, Y5
+	VPAND      Y2, Y4, Y4
+	VPOR       Y5, Y4, Y4
+	VMOVUPS    Y4, (R10)(R8*1)
+	ADDQ       BX, R13
+	PREFETCHT0 (R13)(R8*1)
+	LEAQ       (R9)(BX*2), R9
+	ADDQ       CX, R10
+	DECQ       R11
+	JNZ        down10
+	ADDQ       $+32, R8
+	SUBQ       $0x08, DI
+	JMP        strip16
 
-tail6:
-	ADDQ       $0x08, DI
-	JZ         done7
+stripTail7:
+	TESTQ      DI, DI
+	JZ         stripDone8
 	LEAQ       tailMasks<>+32(SB), R9
 	SHLQ       $0x02, DI
 	SUBQ       DI, R9
 	VMOVUPS    (R9), Y3
 	VMASKMOVPS (SI)(R8*1), Y3, Y3
 	MOVQ       steps+48(FP), SI
-	LEAQ       (DX)(R8*1), DX
-	LEAQ       (AX)(R8*1), AX
-	LEAQ       (DX)(BX*1), DI
+	MOVQ       AX, AX
 
-down9:
+down11:
+	LEAQ       (DX)(BX*1), DI
+	LEAQ       (DX)(BX*8), R10
+	PREFETCHT0 (R10)(R8*1)
 	VMOVUPS    (R9), Y4
-	VMASKMOVPS (DX), Y4, Y4
+	VMASKMOVPS (DX)(R8*1), Y4, Y4
 	VMULPS     Y3, Y4, Y4
 	VMINPS     Y0, Y4, Y4
 	VMAXPS     Y1, Y4, Y4
 	VCVTPS2DQ  Y4, Y4
 	VMOVUPS    (R9), Y5
-	VMASKMOVPS (DI), Y5, Y5
+	VMASKMOVPS (DI)(R8*1), Y5, Y5
 	VMULPS     Y3, Y5, Y5
 	VMINPS     Y0, Y5, Y5
 	VMAXPS     Y1, Y5, Y5
@@ -183,14 +274,15 @@ down9:
 	VPAND      Y2, Y4, Y4
 	VPOR       Y5, Y4, Y4
 	VMOVUPS    (R9), Y5
-	VMASKMOVPS Y4, Y5, (AX)
+	VMASKMOVPS Y4, Y5, (AX)(R8*1)
+	ADDQ       BX, R10
+	PREFETCHT0 (R10)(R8*1)
 	LEAQ       (DX)(BX*2), DX
-	LEAQ       (DI)(BX*2), DI
 	ADDQ       CX, AX
 	DECQ       SI
-	JNZ        down9
+	JNZ        down11
 
-done7:
+stripDone8:
 	VZEROUPPER
 	RET
 
@@ -262,15 +354,15 @@ TEXT ·scaleTileAVX2(SB), NOSPLIT, $0-64
 	SHLQ  $0x02, R11
 	SUBQ  R11, R12
 	TESTQ R9, R9
-	JZ    variant11
+	JZ    variant13
 
-rows12:
+rows14:
 	VBROADCASTSS (SI), Y0
 	XORQ         R9, R9
 
-cols13:
+cols15:
 	CMPQ      R9, R8
-	JGE       colsTail14
+	JGE       colsTail16
 	VMOVUPS   (DX)(R9*1), Y1
 	VCVTDQ2PS Y1, Y1
 	VMULPS    Y0, Y1, Y1
@@ -278,11 +370,11 @@ cols13:
 	VADDPS    Y2, Y1, Y1
 	VMOVUPS   Y1, (AX)(R9*1)
 	ADDQ      $0x20, R9
-	JMP       cols13
+	JMP       cols15
 
-colsTail14:
+colsTail16:
 	TESTQ      R10, R10
-	JZ         colsDone15
+	JZ         colsDone17
 	VMOVUPS    (R12), Y1
 	VMASKMOVPS (DX)(R9*1), Y1, Y1
 	VCVTDQ2PS  Y1, Y1
@@ -293,32 +385,32 @@ colsTail14:
 	VMOVUPS    (R12), Y0
 	VMASKMOVPS Y1, Y0, (AX)(R9*1)
 
-colsDone15:
+colsDone17:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows12
-	JMP  variantsEnd10
+	JNZ  rows14
+	JMP  variantsEnd12
 
-variant11:
-rows16:
+variant13:
+rows18:
 	VBROADCASTSS (SI), Y0
 	XORQ         R9, R9
 
-cols17:
+cols19:
 	CMPQ      R9, R8
-	JGE       colsTail18
+	JGE       colsTail20
 	VMOVUPS   (DX)(R9*1), Y1
 	VCVTDQ2PS Y1, Y1
 	VMULPS    Y0, Y1, Y1
 	VMOVUPS   Y1, (AX)(R9*1)
 	ADDQ      $0x20, R9
-	JMP       cols17
+	JMP       cols19
 
-colsTail18:
+colsTail20:
 	TESTQ      R10, R10
-	JZ         colsDone19
+	JZ         colsDone21
 	VMOVUPS    (R12), Y1
 	VMASKMOVPS (DX)(R9*1), Y1, Y1
 	VCVTDQ2PS  Y1, Y1
@@ -326,14 +418,14 @@ colsTail18:
 	VMOVUPS    (R12), Y0
 	VMASKMOVPS Y1, Y0, (AX)(R9*1)
 
-colsDone19:
+colsDone21:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows16
+	JNZ  rows18
 
-variantsEnd10:
+variantsEnd12:
 	VZEROUPPER
 	RET
 
@@ -357,14 +449,14 @@ TEXT ·scaleTileColsAVX2(SB), NOSPLIT, $0-64
 	SHLQ  $0x02, R11
 	SUBQ  R11, R12
 	TESTQ R9, R9
-	JZ    variant21
+	JZ    variant23
 
-rows22:
+rows24:
 	XORQ R9, R9
 
-cols23:
+cols25:
 	CMPQ      R9, R8
-	JGE       colsTail24
+	JGE       colsTail26
 	VMOVUPS   (DX)(R9*1), Y0
 	VCVTDQ2PS Y0, Y0
 	VMOVUPS   (SI)(R9*1), Y1
@@ -373,11 +465,11 @@ cols23:
 	VADDPS    Y1, Y0, Y0
 	VMOVUPS   Y0, (AX)(R9*1)
 	ADDQ      $0x20, R9
-	JMP       cols23
+	JMP       cols25
 
-colsTail24:
+colsTail26:
 	TESTQ      R10, R10
-	JZ         colsDone25
+	JZ         colsDone27
 	VMOVUPS    (R12), Y0
 	VMASKMOVPS (DX)(R9*1), Y0, Y0
 	VCVTDQ2PS  Y0, Y0
@@ -390,31 +482,31 @@ colsTail24:
 	VMOVUPS    (R12), Y1
 	VMASKMOVPS Y0, Y1, (AX)(R9*1)
 
-colsDone25:
+colsDone27:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows22
-	JMP  variantsEnd20
+	JNZ  rows24
+	JMP  variantsEnd22
 
-variant21:
-rows26:
+variant23:
+rows28:
 	XORQ R9, R9
 
-cols27:
+cols29:
 	CMPQ      R9, R8
-	JGE       colsTail28
+	JGE       colsTail30
 	VMOVUPS   (DX)(R9*1), Y0
 	VCVTDQ2PS Y0, Y0
 	VMOVUPS   (SI)(R9*1), Y1
 	VMULPS    Y1, Y0, Y0
 	VMOVUPS   Y0, (AX)(R9*1)
 	ADDQ      $0x20, R9
-	JMP       cols27
+	JMP       cols29
 
-colsTail28:
+colsTail30:
 	TESTQ      R10, R10
-	JZ         colsDone29
+	JZ         colsDone31
 	VMOVUPS    (R12), Y0
 	VMASKMOVPS (DX)(R9*1), Y0, Y0
 	VCVTDQ2PS  Y0, Y0
@@ -424,13 +516,13 @@ colsTail28:
 	VMOVUPS    (R12), Y1
 	VMASKMOVPS Y0, Y1, (AX)(R9*1)
 
-colsDone29:
+colsDone31:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows26
+	JNZ  rows28
 
-variantsEnd20:
+variantsEnd22:
 	VZEROUPPER
 	RET
 
@@ -451,23 +543,23 @@ TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-52
 	VXORPS  X0, X0, X0
 	VMOVUPS magnBits<>+0(SB), Y1
 	TESTQ   CX, CX
-	JZ      none30
+	JZ      none32
 	XORQ    SI, SI
 
-cols32:
+cols34:
 	CMPQ    SI, DX
-	JGE     colsTail33
+	JGE     colsTail35
 	VMOVUPS (AX)(SI*1), Y2
 	VMOVUPS (CX)(SI*1), Y3
 	VMULPS  Y3, Y2, Y2
 	VANDPS  Y1, Y2, Y2
 	VMAXPS  Y2, Y0, Y0
 	ADDQ    $0x20, SI
-	JMP     cols32
+	JMP     cols34
 
-colsTail33:
+colsTail35:
 	TESTQ      BX, BX
-	JZ         colsDone34
+	JZ         colsDone36
 	VMOVUPS    (DI), Y2
 	VMASKMOVPS (AX)(SI*1), Y2, Y2
 	VMOVUPS    (DI), Y3
@@ -476,31 +568,31 @@ colsTail33:
 	VANDPS     Y1, Y2, Y2
 	VMAXPS     Y2, Y0, Y0
 
-colsDone34:
-	JMP out31
+colsDone36:
+	JMP out33
 
-none30:
+none32:
 	XORQ CX, CX
 
-cols35:
+cols37:
 	CMPQ    CX, DX
-	JGE     colsTail36
+	JGE     colsTail38
 	VMOVUPS (AX)(CX*1), Y2
 	VANDPS  Y1, Y2, Y2
 	VMAXPS  Y2, Y0, Y0
 	ADDQ    $0x20, CX
-	JMP     cols35
+	JMP     cols37
 
-colsTail36:
+colsTail38:
 	TESTQ      BX, BX
-	JZ         colsDone37
+	JZ         colsDone39
 	VMOVUPS    (DI), Y2
 	VMASKMOVPS (AX)(CX*1), Y2, Y2
 	VANDPS     Y1, Y2, Y2
 	VMAXPS     Y2, Y0, Y0
 
-colsDone37:
-out31:
+colsDone39:
+out33:
 	VPERM2F128 $0x01, Y0, Y0, Y1
 	VMAXPS     Y1, Y0, Y0
 	VPERMILPS  $0x4e, Y0, Y1
@@ -533,9 +625,9 @@ TEXT ·maxAbsColsAVX2(SB), NOSPLIT, $0-64
 	VMOVUPS magnBits<>+0(SB), Y0
 	XORQ    DI, DI
 
-strip438:
+strip440:
 	CMPQ    BX, $0x20
-	JLT     strip139
+	JLT     strip141
 	VMOVUPS (AX)(DI*1), Y1
 	VMOVUPS 32(AX)(DI*1), Y2
 	VMOVUPS 64(AX)(DI*1), Y3
@@ -543,7 +635,7 @@ strip438:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down42:
+down44:
 	VMOVUPS (R8)(DI*1), Y5
 	VANDPS  Y0, Y5, Y5
 	VMAXPS  Y5, Y1, Y1
@@ -558,37 +650,37 @@ down42:
 	VMAXPS  Y5, Y4, Y4
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down42
+	JNZ     down44
 	VMOVUPS Y1, (AX)(DI*1)
 	VMOVUPS Y2, 32(AX)(DI*1)
 	VMOVUPS Y3, 64(AX)(DI*1)
 	VMOVUPS Y4, 96(AX)(DI*1)
 	ADDQ    $+128, DI
 	SUBQ    $0x20, BX
-	JMP     strip438
+	JMP     strip440
 
-strip139:
+strip141:
 	CMPQ    BX, $0x08
-	JLT     stripTail40
+	JLT     stripTail42
 	VMOVUPS (AX)(DI*1), Y1
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down43:
+down45:
 	VMOVUPS (R8)(DI*1), Y2
 	VANDPS  Y0, Y2, Y2
 	VMAXPS  Y2, Y1, Y1
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down43
+	JNZ     down45
 	VMOVUPS Y1, (AX)(DI*1)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     strip139
+	JMP     strip141
 
-stripTail40:
+stripTail42:
 	TESTQ      BX, BX
-	JZ         stripDone41
+	JZ         stripDone43
 	LEAQ       tailMasks<>+32(SB), R8
 	SHLQ       $0x02, BX
 	SUBQ       BX, R8
@@ -596,18 +688,18 @@ stripTail40:
 	VMASKMOVPS (AX)(DI*1), Y1, Y1
 	MOVQ       DX, DX
 
-down44:
+down46:
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS (CX)(DI*1), Y2, Y2
 	VANDPS     Y0, Y2, Y2
 	VMAXPS     Y2, Y1, Y1
 	ADDQ       SI, CX
 	DECQ       DX
-	JNZ        down44
+	JNZ        down46
 	VMOVUPS    (R8), Y0
 	VMASKMOVPS Y1, Y0, (AX)(DI*1)
 
-stripDone41:
+stripDone43:
 	VZEROUPPER
 	RET
 
@@ -623,12 +715,12 @@ TEXT ·quantize16AVX2(SB), NOSPLIT, $0-76
 	VMOVUPS      bottom16<>+0(SB), Y2
 	ANDQ         $-8, BX
 	TESTQ        DX, DX
-	JZ           none45
+	JZ           none47
 	XORQ         SI, SI
 	SUBQ         $0x08, BX
-	JLT          tail48
+	JLT          tail50
 
-loop47:
+loop49:
 	VMOVUPS      (CX)(SI*1), Y3
 	VMOVUPS      (DX)(SI*1), Y4
 	VMULPS       Y4, Y3, Y3
@@ -642,26 +734,26 @@ loop47:
 	ADDQ         $0x10, AX
 	ADDQ         $0x20, SI
 	SUBQ         $0x08, BX
-	JGE          loop47
+	JGE          loop49
 
-tail48:
+tail50:
 	ADDQ $0x08, BX
-	JZ   done49
+	JZ   done51
 	MOVQ BX, AX
 	LEAQ tailMasks<>+32(SB), CX
 	SHLQ $0x02, AX
 	SUBQ AX, CX
 
-done49:
-	JMP out46
+done51:
+	JMP out48
 
-none45:
+none47:
 	MOVQ BX, DX
 	XORQ BX, BX
 	SUBQ $0x08, DX
-	JLT  tail51
+	JLT  tail53
 
-loop50:
+loop52:
 	VMOVUPS      (CX)(BX*1), Y3
 	VMULPS       Y0, Y3, Y3
 	VMINPS       Y1, Y3, Y3
@@ -673,17 +765,17 @@ loop50:
 	ADDQ         $0x10, AX
 	ADDQ         $0x20, BX
 	SUBQ         $0x08, DX
-	JGE          loop50
+	JGE          loop52
 
-tail51:
+tail53:
 	ADDQ $0x08, DX
-	JZ   done52
+	JZ   done54
 	MOVQ DX, AX
 	LEAQ tailMasks<>+32(SB), CX
 	SHLQ $0x02, AX
 	SUBQ AX, CX
 
-done52:
-out46:
+done54:
+out48:
 	VZEROUPPER
 	RET

@@ -4,10 +4,10 @@
 
 package kernel
 
-// tileWordsAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive.
+// tileWordsAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, step bytes after those before, steps and rows are positive.
 //
 //go:noescape
-func tileWordsAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)
+func tileWordsAVX512(a *uint8, lda int, step int, panel *uint8, steps int, dst *int32, ldt int, rows int)
 
 // packPairsU8AVX512 writes the codes, less offset, of 16 columns; a step is two rows, which become 64 bytes, stride bytes after those before; steps is positive.
 //

@@ -4,16 +4,17 @@
 
 #include "textflag.h"
 
-// func tileWordsAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)
+// func tileWordsAVX512(a *uint8, lda int, step int, panel *uint8, steps int, dst *int32, ldt int, rows int)
 // Requires: AVX, AVX512F, AVX512VNNI
-TEXT ·tileWordsAVX512(SB), NOSPLIT, $0-56
+TEXT ·tileWordsAVX512(SB), NOSPLIT, $0-64
 	MOVQ a+0(FP), SI
 	MOVQ lda+8(FP), AX
-	MOVQ panel+16(FP), DI
-	MOVQ steps+24(FP), DX
-	MOVQ dst+32(FP), R11
-	MOVQ ldt+40(FP), BX
-	MOVQ rows+48(FP), R12
+	MOVQ panel+24(FP), DI
+	MOVQ steps+32(FP), DX
+	MOVQ dst+40(FP), R11
+	MOVQ ldt+48(FP), BX
+	MOVQ rows+56(FP), R12
+	MOVQ step+16(FP), R15
 
 next1:
 	MOVQ   SI, R8
@@ -92,8 +93,8 @@ loop10:
 	VPDPWSSD     Z25, Z29, Z21
 	VPDPWSSD     Z26, Z29, Z22
 	VPDPWSSD     Z27, Z29, Z23
-	ADDQ         $0x04, R8
-	ADDQ         $0x04, R9
+	ADDQ         R15, R8
+	ADDQ         R15, R9
 	DECQ         CX
 	JNZ          loop10
 	VMOVUPS      Z0, (R11)
@@ -186,8 +187,8 @@ loop11:
 	VPDPWSSD     Z25, Z28, Z17
 	VPDPWSSD     Z26, Z28, Z18
 	VPDPWSSD     Z27, Z28, Z19
-	ADDQ         $0x04, R8
-	ADDQ         $0x04, R9
+	ADDQ         R15, R8
+	ADDQ         R15, R9
 	DECQ         CX
 	JNZ          loop11
 	VMOVUPS      Z0, (R11)
@@ -261,8 +262,8 @@ loop12:
 	VPDPWSSD     Z25, Z31, Z13
 	VPDPWSSD     Z26, Z31, Z14
 	VPDPWSSD     Z27, Z31, Z15
-	ADDQ         $0x04, R8
-	ADDQ         $0x04, R9
+	ADDQ         R15, R8
+	ADDQ         R15, R9
 	DECQ         CX
 	JNZ          loop12
 	VMOVUPS      Z0, (R11)
@@ -322,7 +323,7 @@ loop13:
 	VPDPWSSD     Z25, Z30, Z9
 	VPDPWSSD     Z26, Z30, Z10
 	VPDPWSSD     Z27, Z30, Z11
-	ADDQ         $0x04, R8
+	ADDQ         R15, R8
 	DECQ         CX
 	JNZ          loop13
 	VMOVUPS      Z0, (R11)
@@ -368,7 +369,7 @@ loop14:
 	VPDPWSSD     Z25, Z29, Z5
 	VPDPWSSD     Z26, Z29, Z6
 	VPDPWSSD     Z27, Z29, Z7
-	ADDQ         $0x04, R8
+	ADDQ         R15, R8
 	DECQ         CX
 	JNZ          loop14
 	VMOVUPS      Z0, (R11)
@@ -400,7 +401,7 @@ loop15:
 	VPDPWSSD     Z25, Z28, Z1
 	VPDPWSSD     Z26, Z28, Z2
 	VPDPWSSD     Z27, Z28, Z3
-	ADDQ         $0x04, R8
+	ADDQ         R15, R8
 	DECQ         CX
 	JNZ          loop15
 	VMOVUPS      Z0, (R11)
@@ -470,7 +471,7 @@ loop17:
 	RET
 
 // func packWordsAVX512(dst *int32, stride int, x *float32, ld int, inv *float32, cols int, steps int)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·packWordsAVX512(SB), NOSPLIT, $0-56
 	MOVQ    dst+0(FP), AX
 	MOVQ    stride+8(FP), CX
@@ -482,74 +483,166 @@ TEXT ·packWordsAVX512(SB), NOSPLIT, $0-56
 	VMOVUPS bottom16<>+0(SB), Z1
 	VMOVUPS lowWord<>+0(SB), Z2
 	XORQ    R8, R8
-	SUBQ    $0x10, DI
-	JLT     tail19
 
-loop18:
+strip418:
+	CMPQ    DI, $0x40
+	JLT     strip119
+	VMOVUPS (SI)(R8*1), Z3
+	VMOVUPS 64(SI)(R8*1), Z4
+	VMOVUPS 128(SI)(R8*1), Z5
+	VMOVUPS 192(SI)(R8*1), Z6
+	MOVQ    steps+48(FP), R11
+	MOVQ    DX, R9
+	MOVQ    AX, R10
+
+down22:
+	LEAQ       (R9)(BX*1), R12
+	LEAQ       (R9)(BX*8), R13
+	PREFETCHT0 (R13)(R8*1)
+	VMOVUPS    (R9)(R8*1), Z7
+	VMULPS     Z3, Z7, Z7
+	VMINPS     Z0, Z7, Z7
+	VMAXPS     Z1, Z7, Z7
+	VCVTPS2DQ  Z7, Z7
+	VMOVUPS    (R12)(R8*1), Z8
+	VMULPS     Z3, Z8, Z8
+	VMINPS     Z0, Z8, Z8
+	VMAXPS     Z1, Z8, Z8
+	VCVTPS2DQ  Z8, Z8
+	VPSLLD     $0x10, Z8, Z8
+	VPANDD     Z2, Z7, Z7
+	VPORD      Z8, Z7, Z7
+	VMOVUPS    Z7, (R10)(R8*1)
+	PREFETCHT0 64(R13)(R8*1)
+	VMOVUPS    64(R9)(R8*1), Z7
+	VMULPS     Z4, Z7, Z7
+	VMINPS     Z0, Z7, Z7
+	VMAXPS     Z1, Z7, Z7
+	VCVTPS2DQ  Z7, Z7
+	VMOVUPS    64(R12)(R8*1), Z8
+	VMULPS     Z4, Z8, Z8
+	VMINPS     Z0, Z8, Z8
+	VMAXPS     Z1, Z8, Z8
+	VCVTPS2DQ  Z8, Z8
+	VPSLLD     $0x10, Z8, Z8
+	VPANDD     Z2, Z7, Z7
+	VPORD      Z8, Z7, Z7
+	VMOVUPS    Z7, 64(R10)(R8*1)
+	PREFETCHT0 128(R13)(R8*1)
+	VMOVUPS    128(R9)(R8*1), Z7
+	VMULPS     Z5, Z7, Z7
+	VMINPS     Z0, Z7, Z7
+	VMAXPS     Z1, Z7, Z7
+	VCVTPS2DQ  Z7, Z7
+	VMOVUPS    128(R12)(R8*1), Z8
+	VMULPS     Z5, Z8, Z8
+	VMINPS     Z0, Z8, Z8
+	VMAXPS     Z1, Z8, Z8
+	VCVTPS2DQ  Z8, Z8
+	VPSLLD     $0x10, Z8, Z8
+	VPANDD     Z2, Z7, Z7
+	VPORD      Z8, Z7, Z7
+	VMOVUPS    Z7, 128(R10)(R8*1)
+	PREFETCHT0 192(R13)(R8*1)
+	VMOVUPS    192(R9)(R8*1), Z7
+	VMULPS     Z6, Z7, Z7
+	VMINPS     Z0, Z7, Z7
+	VMAXPS     Z1, Z7, Z7
+	VCVTPS2DQ  Z7, Z7
+	VMOVUPS    192(R12)(R8*1), Z8
+	VMULPS     Z6, Z8, Z8
+	VMINPS     Z0, Z8, Z8
+	VMAXPS     Z1, Z8, Z8
+	VCVTPS2DQ  Z8, Z8
+	VPSLLD     $0x10, Z8, Z8
+	VPANDD     Z2, Z7, Z7
+	VPORD      Z8, Z7, Z7
+	VMOVUPS    Z7, 192(R10)(R8*1)
+	ADDQ       BX, R13
+	PREFETCHT0 (R13)(R8*1)
+	PREFETCHT0 64(R13)(R8*1)
+	PREFETCHT0 128(R13)(R8*1)
+	PREFETCHT0 192(R13)(R8*1)
+	LEAQ       (R9)(BX*2), R9
+	ADDQ       CX, R10
+	DECQ       R11
+	JNZ        down22
+	ADDQ       $+256, R8
+	SUBQ       $0x40, DI
+	JMP        strip418
+
+strip119:
+	CMPQ    DI, $0x10
+	JLT     stripTail20
 	VMOVUPS (SI)(R8*1), Z3
 	MOVQ    steps+48(FP), R11
-	LEAQ    (DX)(R8*1), R9
-	LEAQ    (AX)(R8*1), R10
-	LEAQ    (R9)(BX*1), R12
+	MOVQ    DX, R9
+	MOVQ    AX, R10
 
-down21:
-	VMOVUPS   (R9), Z4
-	VMULPS    Z3, Z4, Z4
-	VMINPS    Z0, Z4, Z4
-	VMAXPS    Z1, Z4, Z4
-	VCVTPS2DQ Z4, Z4
-	VMOVUPS   (R12), Z5
-	VMULPS    Z3, Z5, Z5
-	VMINPS    Z0, Z5, Z5
-	VMAXPS    Z1, Z5, Z5
-	VCVTPS2DQ Z5, Z5
-	VPSLLD    $0x10, Z5, Z5
-	VPANDD    Z2, Z4, Z4
-	VPORD     Z5, Z4, Z4
-	VMOVUPS   Z4, (R10)
-	LEAQ      (R9)(BX*2), R9
-	LEAQ      (R12)(BX*2), R12
-	ADDQ      CX, R10
-	DECQ      R11
-	JNZ       down21
-	ADDQ      $0x40, R8
-	SUBQ      $0x10, DI
-	JGE       loop18
+down23:
+	LEAQ       (R9)(BX*1), R12
+	LEAQ       (R9)(BX*8), R13
+	PREFETCHT0 (R13)(R8*1)
+	VMOVUPS    (R9)(R8*1), Z4
+	VMULPS     Z3, Z4, Z4
+	VMINPS     Z0, Z4, Z4
+	VMAXPS     Z1, Z4, Z4
+	VCVTPS2DQ  Z4, Z4
+	VMOVUPS    (R12)(R8*1), Z5
+	VMULPS     Z3, Z5, Z5
+	VMINPS     Z0, Z5, Z5
+	VMAXPS     Z1, Z5, Z5
+	VCVTPS2DQ  Z5, Z5
+	VPSLLD     $0x10, Z5, Z5
+	VPANDD     Z2, Z4, Z4
+	VPORD      Z5, Z4, Z4
+	VMOVUPS    Z4, (R10)(R8*1)
+	ADDQ       BX, R13
+	PREFETCHT0 (R13)(R8*1)
+	LEAQ       (R9)(BX*2), R9
+	ADDQ       CX, R10
+	DECQ       R11
+	JNZ        down23
+	ADDQ       $+64, R8
+	SUBQ       $0x10, DI
+	JMP        strip119
 
-tail19:
-	ADDQ      $0x10, DI
-	JZ        done20
+stripTail20:
+	TESTQ     DI, DI
+	JZ        stripDone21
 	MOVQ      $-1, R9
 	BZHIQ     DI, R9, R9
 	KMOVW     R9, K1
 	VMOVUPS.Z (SI)(R8*1), K1, Z3
 	MOVQ      steps+48(FP), SI
-	LEAQ      (DX)(R8*1), DX
-	LEAQ      (AX)(R8*1), AX
-	LEAQ      (DX)(BX*1), DI
+	MOVQ      AX, AX
 
-down22:
-	VMOVUPS.Z (DX), K1, Z4
-	VMULPS    Z3, Z4, Z4
-	VMINPS    Z0, Z4, Z4
-	VMAXPS    Z1, Z4, Z4
-	VCVTPS2DQ Z4, Z4
-	VMOVUPS.Z (DI), K1, Z5
-	VMULPS    Z3, Z5, Z5
-	VMINPS    Z0, Z5, Z5
-	VMAXPS    Z1, Z5, Z5
-	VCVTPS2DQ Z5, Z5
-	VPSLLD    $0x10, Z5, Z5
-	VPANDD    Z2, Z4, Z4
-	VPORD     Z5, Z4, Z4
-	VMOVUPS   Z4, K1, (AX)
-	LEAQ      (DX)(BX*2), DX
-	LEAQ      (DI)(BX*2), DI
-	ADDQ      CX, AX
-	DECQ      SI
-	JNZ       down22
+down24:
+	LEAQ       (DX)(BX*1), DI
+	LEAQ       (DX)(BX*8), R9
+	PREFETCHT0 (R9)(R8*1)
+	VMOVUPS.Z  (DX)(R8*1), K1, Z4
+	VMULPS     Z3, Z4, Z4
+	VMINPS     Z0, Z4, Z4
+	VMAXPS     Z1, Z4, Z4
+	VCVTPS2DQ  Z4, Z4
+	VMOVUPS.Z  (DI)(R8*1), K1, Z5
+	VMULPS     Z3, Z5, Z5
+	VMINPS     Z0, Z5, Z5
+	VMAXPS     Z1, Z5, Z5
+	VCVTPS2DQ  Z5, Z5
+	VPSLLD     $0x10, Z5, Z5
+	VPANDD     Z2, Z4, Z4
+	VPORD      Z5, Z4, Z4
+	VMOVUPS    Z4, K1, (AX)(R8*1)
+	ADDQ       BX, R9
+	PREFETCHT0 (R9)(R8*1)
+	LEAQ       (DX)(BX*2), DX
+	ADDQ       CX, AX
+	DECQ       SI
+	JNZ        down24
 
-done20:
+stripDone21:
 	VZEROUPPER
 	RET
 
@@ -602,15 +695,15 @@ TEXT ·scaleTileAVX512(SB), NOSPLIT, $0-64
 	BZHIQ R10, R11, R11
 	KMOVW R11, K1
 	TESTQ R9, R9
-	JZ    variant24
+	JZ    variant26
 
-rows25:
+rows27:
 	VBROADCASTSS (SI), Z0
 	XORQ         R9, R9
 
-cols26:
+cols28:
 	CMPQ      R9, R8
-	JGE       colsTail27
+	JGE       colsTail29
 	VMOVUPS   (DX)(R9*1), Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -618,11 +711,11 @@ cols26:
 	VADDPS    Z2, Z1, Z1
 	VMOVUPS   Z1, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols26
+	JMP       cols28
 
-colsTail27:
+colsTail29:
 	KORTESTW  K1, K1
-	JZ        colsDone28
+	JZ        colsDone30
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -630,45 +723,45 @@ colsTail27:
 	VADDPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-colsDone28:
+colsDone30:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows25
-	JMP  variantsEnd23
+	JNZ  rows27
+	JMP  variantsEnd25
 
-variant24:
-rows29:
+variant26:
+rows31:
 	VBROADCASTSS (SI), Z0
 	XORQ         R9, R9
 
-cols30:
+cols32:
 	CMPQ      R9, R8
-	JGE       colsTail31
+	JGE       colsTail33
 	VMOVUPS   (DX)(R9*1), Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols30
+	JMP       cols32
 
-colsTail31:
+colsTail33:
 	KORTESTW  K1, K1
-	JZ        colsDone32
+	JZ        colsDone34
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-colsDone32:
+colsDone34:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows29
+	JNZ  rows31
 
-variantsEnd23:
+variantsEnd25:
 	VZEROUPPER
 	RET
 
@@ -691,14 +784,14 @@ TEXT ·scaleTileColsAVX512(SB), NOSPLIT, $0-64
 	BZHIQ R10, R11, R11
 	KMOVW R11, K1
 	TESTQ R9, R9
-	JZ    variant34
+	JZ    variant36
 
-rows35:
+rows37:
 	XORQ R9, R9
 
-cols36:
+cols38:
 	CMPQ      R9, R8
-	JGE       colsTail37
+	JGE       colsTail39
 	VMOVUPS   (DX)(R9*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   (SI)(R9*1), Z1
@@ -707,11 +800,11 @@ cols36:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols36
+	JMP       cols38
 
-colsTail37:
+colsTail39:
 	KORTESTW  K1, K1
-	JZ        colsDone38
+	JZ        colsDone40
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS.Z (SI)(R9*1), K1, Z1
@@ -720,44 +813,44 @@ colsTail37:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone38:
+colsDone40:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows35
-	JMP  variantsEnd33
+	JNZ  rows37
+	JMP  variantsEnd35
 
-variant34:
-rows39:
+variant36:
+rows41:
 	XORQ R9, R9
 
-cols40:
+cols42:
 	CMPQ      R9, R8
-	JGE       colsTail41
+	JGE       colsTail43
 	VMOVUPS   (DX)(R9*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   (SI)(R9*1), Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols40
+	JMP       cols42
 
-colsTail41:
+colsTail43:
 	KORTESTW  K1, K1
-	JZ        colsDone42
+	JZ        colsDone44
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS.Z (SI)(R9*1), K1, Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone42:
+colsDone44:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows39
+	JNZ  rows41
 
-variantsEnd33:
+variantsEnd35:
 	VZEROUPPER
 	RET
 
@@ -777,53 +870,53 @@ TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
 	VXORPS  X0, X0, X0
 	VMOVUPS magnBits<>+0(SB), Z1
 	TESTQ   CX, CX
-	JZ      none43
+	JZ      none45
 	XORQ    BX, BX
 
-cols45:
+cols47:
 	CMPQ    BX, DX
-	JGE     colsTail46
+	JGE     colsTail48
 	VMOVUPS (AX)(BX*1), Z2
 	VMOVUPS (CX)(BX*1), Z3
 	VMULPS  Z3, Z2, Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
 	ADDQ    $0x40, BX
-	JMP     cols45
+	JMP     cols47
 
-colsTail46:
+colsTail48:
 	KORTESTW  K1, K1
-	JZ        colsDone47
+	JZ        colsDone49
 	VMOVUPS.Z (AX)(BX*1), K1, Z2
 	VMOVUPS.Z (CX)(BX*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
 
-colsDone47:
-	JMP out44
+colsDone49:
+	JMP out46
 
-none43:
+none45:
 	XORQ CX, CX
 
-cols48:
+cols50:
 	CMPQ    CX, DX
-	JGE     colsTail49
+	JGE     colsTail51
 	VMOVUPS (AX)(CX*1), Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
 	ADDQ    $0x40, CX
-	JMP     cols48
+	JMP     cols50
 
-colsTail49:
+colsTail51:
 	KORTESTW  K1, K1
-	JZ        colsDone50
+	JZ        colsDone52
 	VMOVUPS.Z (AX)(CX*1), K1, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
 
-colsDone50:
-out44:
+colsDone52:
+out46:
 	VSHUFF32X4 $0x4e, Z0, Z0, Z1
 	VMAXPS     Z1, Z0, Z0
 	VSHUFF32X4 $0xb1, Z0, Z0, Z1
@@ -858,9 +951,9 @@ TEXT ·maxAbsColsAVX512(SB), NOSPLIT, $0-64
 	VMOVUPS magnBits<>+0(SB), Z0
 	XORQ    DI, DI
 
-strip451:
+strip453:
 	CMPQ    BX, $0x40
-	JLT     strip152
+	JLT     strip154
 	VMOVUPS (AX)(DI*1), Z1
 	VMOVUPS 64(AX)(DI*1), Z2
 	VMOVUPS 128(AX)(DI*1), Z3
@@ -868,7 +961,7 @@ strip451:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down55:
+down57:
 	VMOVUPS (R8)(DI*1), Z5
 	VANDPS  Z0, Z5, Z5
 	VMAXPS  Z5, Z1, Z1
@@ -883,53 +976,53 @@ down55:
 	VMAXPS  Z5, Z4, Z4
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down55
+	JNZ     down57
 	VMOVUPS Z1, (AX)(DI*1)
 	VMOVUPS Z2, 64(AX)(DI*1)
 	VMOVUPS Z3, 128(AX)(DI*1)
 	VMOVUPS Z4, 192(AX)(DI*1)
 	ADDQ    $+256, DI
 	SUBQ    $0x40, BX
-	JMP     strip451
+	JMP     strip453
 
-strip152:
+strip154:
 	CMPQ    BX, $0x10
-	JLT     stripTail53
+	JLT     stripTail55
 	VMOVUPS (AX)(DI*1), Z1
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down56:
+down58:
 	VMOVUPS (R8)(DI*1), Z2
 	VANDPS  Z0, Z2, Z2
 	VMAXPS  Z2, Z1, Z1
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down56
+	JNZ     down58
 	VMOVUPS Z1, (AX)(DI*1)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     strip152
+	JMP     strip154
 
-stripTail53:
+stripTail55:
 	TESTQ     BX, BX
-	JZ        stripDone54
+	JZ        stripDone56
 	MOVQ      $-1, R8
 	BZHIQ     BX, R8, R8
 	KMOVW     R8, K1
 	VMOVUPS.Z (AX)(DI*1), K1, Z1
 	MOVQ      DX, DX
 
-down57:
+down59:
 	VMOVUPS.Z (CX)(DI*1), K1, Z2
 	VANDPS    Z0, Z2, Z2
 	VMAXPS    Z2, Z1, Z1
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       down57
+	JNZ       down59
 	VMOVUPS   Z1, K1, (AX)(DI*1)
 
-stripDone54:
+stripDone56:
 	VZEROUPPER
 	RET
 
@@ -944,12 +1037,12 @@ TEXT ·quantize16AVX512(SB), NOSPLIT, $0-76
 	VMOVUPS      top16<>+0(SB), Z1
 	VMOVUPS      bottom16<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           none58
+	JZ           none60
 	XORQ         SI, SI
 	SUBQ         $0x10, BX
-	JLT          tail61
+	JLT          tail63
 
-loop60:
+loop62:
 	VMOVUPS   (CX)(SI*1), Z3
 	VMOVUPS   (DX)(SI*1), Z4
 	VMULPS    Z4, Z3, Z3
@@ -961,11 +1054,11 @@ loop60:
 	ADDQ      $0x20, AX
 	ADDQ      $0x40, SI
 	SUBQ      $0x10, BX
-	JGE       loop60
+	JGE       loop62
 
-tail61:
+tail63:
 	ADDQ      $0x10, BX
-	JZ        done62
+	JZ        done64
 	MOVQ      $-1, DI
 	BZHIQ     BX, DI, DI
 	KMOVW     DI, K1
@@ -979,16 +1072,16 @@ tail61:
 	VPMOVDW   Z3, K1, (AX)
 	ADDQ      $0x20, AX
 
-done62:
-	JMP out59
+done64:
+	JMP out61
 
-none58:
+none60:
 	MOVQ BX, DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JLT  tail64
+	JLT  tail66
 
-loop63:
+loop65:
 	VMOVUPS   (CX)(BX*1), Z3
 	VMULPS    Z0, Z3, Z3
 	VMINPS    Z1, Z3, Z3
@@ -998,11 +1091,11 @@ loop63:
 	ADDQ      $0x20, AX
 	ADDQ      $0x40, BX
 	SUBQ      $0x10, DX
-	JGE       loop63
+	JGE       loop65
 
-tail64:
+tail66:
 	ADDQ      $0x10, DX
-	JZ        done65
+	JZ        done67
 	MOVQ      $-1, SI
 	BZHIQ     DX, SI, SI
 	KMOVW     SI, K1
@@ -1014,7 +1107,7 @@ tail64:
 	VPMOVDW   Z3, K1, (AX)
 	ADDQ      $0x20, AX
 
-done65:
-out59:
+done67:
+out61:
 	VZEROUPPER
 	RET

@@ -425,7 +425,7 @@ colsDone18:
 	RET
 
 // func fakeQuantColsBackwardAVX2(dx []float32, x []float32, dy []float32, alpha []float32, zp []float32, qn float32, qp float32, dalpha []float64, dzp []float64, rows int, n int, acc bool)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·fakeQuantColsBackwardAVX2(SB), NOSPLIT, $0-193
 	MOVQ    dx_base+0(FP), AX
 	MOVQ    x_base+24(FP), CX
@@ -466,6 +466,9 @@ noZero25:
 	MOVQ R12, R14
 
 down27:
+	LEAQ         (R14)(R11*8), R15
+	PREFETCHT0   (CX)(R15*1)
+	PREFETCHT0   (DX)(R15*1)
 	VMOVUPS      (DX)(R14*1), Y6
 	VMOVUPS      (CX)(R14*1), Y7
 	VDIVPS       Y0, Y7, Y7
@@ -562,6 +565,9 @@ noZero31:
 	MOVQ R12, SI
 
 down33:
+	LEAQ         (SI)(R11*8), R9
+	PREFETCHT0   (CX)(R9*1)
+	PREFETCHT0   (DX)(R9*1)
 	VMOVUPS      (R13), Y3
 	VMASKMOVPS   (DX)(SI*1), Y3, Y3
 	VMOVUPS      (R13), Y4

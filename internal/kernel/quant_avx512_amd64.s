@@ -859,7 +859,7 @@ colsDone21:
 	RET
 
 // func fakeQuantColsBackwardAVX512(dx []float32, x []float32, dy []float32, alpha []float32, zp []float32, qn float32, qp float32, dalpha []float64, dzp []float64, rows int, n int, acc bool)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·fakeQuantColsBackwardAVX512(SB), NOSPLIT, $0-193
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
@@ -902,6 +902,9 @@ noZero28:
 	MOVQ R12, R14
 
 down30:
+	LEAQ        (R14)(R11*8), R15
+	PREFETCHT0  (CX)(R15*1)
+	PREFETCHT0  (DX)(R15*1)
 	VMOVUPS     (DX)(R14*1), Z8
 	VMOVUPS     (CX)(R14*1), Z9
 	VDIVPS      Z2, Z9, Z9
@@ -989,6 +992,9 @@ noZero34:
 	MOVQ R12, SI
 
 down36:
+	LEAQ        (SI)(R11*8), R9
+	PREFETCHT0  (CX)(R9*1)
+	PREFETCHT0  (DX)(R9*1)
 	VMOVUPS.Z   (DX)(SI*1), K1, Z5
 	VMOVUPS.Z   (CX)(SI*1), K1, Z6
 	VDIVPS      Z2, Z6, Z6

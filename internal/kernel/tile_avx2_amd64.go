@@ -9,10 +9,10 @@ package kernel
 //go:noescape
 func tileAVX2(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
 
-// tileWordsAVX2 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive. Where add is not 0, the sums are added to dst.
+// tileWordsAVX2 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, step bytes after those before, steps and rows are positive. Where add is not 0, the sums are added to dst.
 //
 //go:noescape
-func tileWordsAVX2(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
+func tileWordsAVX2(a *uint8, lda int, step int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
 
 // unpack2AVX2 unpacks groups of 256 codes; groups is positive.
 //

@@ -522,17 +522,18 @@ DATA onesW<>+48(SB)/8, $0x0001000100010001
 DATA onesW<>+56(SB)/8, $0x0001000100010001
 GLOBL onesW<>(SB), RODATA|NOPTR, $64
 
-// func tileWordsAVX2(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
+// func tileWordsAVX2(a *uint8, lda int, step int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)
 // Requires: AVX, AVX2
-TEXT ·tileWordsAVX2(SB), NOSPLIT, $0-64
+TEXT ·tileWordsAVX2(SB), NOSPLIT, $0-72
 	MOVQ a+0(FP), SI
 	MOVQ lda+8(FP), AX
-	MOVQ panel+16(FP), DI
-	MOVQ steps+24(FP), DX
-	MOVQ dst+32(FP), R11
-	MOVQ ldt+40(FP), BX
-	MOVQ rows+48(FP), R12
-	MOVQ add+56(FP), R13
+	MOVQ panel+24(FP), DI
+	MOVQ steps+32(FP), DX
+	MOVQ dst+40(FP), R11
+	MOVQ ldt+48(FP), BX
+	MOVQ rows+56(FP), R12
+	MOVQ add+64(FP), R13
+	MOVQ step+16(FP), R15
 
 next28:
 	MOVQ   SI, R8
@@ -597,8 +598,8 @@ loop37:
 	VPADDD       Y15, Y10, Y10
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y11, Y11
-	ADDQ         $0x04, R8
-	ADDQ         $0x04, R9
+	ADDQ         R15, R8
+	ADDQ         R15, R9
 	DECQ         CX
 	JNZ          loop37
 	TESTQ        R13, R13
@@ -704,8 +705,8 @@ loop40:
 	VPADDD       Y15, Y8, Y8
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y9, Y9
-	ADDQ         $0x04, R8
-	ADDQ         $0x04, R9
+	ADDQ         R15, R8
+	ADDQ         R15, R9
 	DECQ         CX
 	JNZ          loop40
 	TESTQ        R13, R13
@@ -791,8 +792,8 @@ loop43:
 	VPADDD       Y15, Y6, Y6
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y7, Y7
-	ADDQ         $0x04, R8
-	ADDQ         $0x04, R9
+	ADDQ         R15, R8
+	ADDQ         R15, R9
 	DECQ         CX
 	JNZ          loop43
 	TESTQ        R13, R13
@@ -863,7 +864,7 @@ loop46:
 	VPADDD       Y15, Y4, Y4
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y5, Y5
-	ADDQ         $0x04, R8
+	ADDQ         R15, R8
 	DECQ         CX
 	JNZ          loop46
 	TESTQ        R13, R13
@@ -919,7 +920,7 @@ loop49:
 	VPADDD       Y15, Y2, Y2
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y3, Y3
-	ADDQ         $0x04, R8
+	ADDQ         R15, R8
 	DECQ         CX
 	JNZ          loop49
 	TESTQ        R13, R13
@@ -960,7 +961,7 @@ loop52:
 	VPADDD       Y15, Y0, Y0
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y1, Y1
-	ADDQ         $0x04, R8
+	ADDQ         R15, R8
 	DECQ         CX
 	JNZ          loop52
 	TESTQ        R13, R13

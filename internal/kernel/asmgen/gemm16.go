@@ -10,7 +10,7 @@ import (
 // tile.
 func gemm16Part(m machine) {
 	if m.wide() {
-		tile(m, "tileWords", dotProduct{rows: 6, vectors: 4,
+		tile(m, "tileWords", dotProduct{rows: 6, vectors: 4, strided: true,
 			step: func(b, a, acc, _ reg.Register) { VPDPWSSD(b, a, acc) }})
 	} else {
 		widenLess("widenLessU8", func(s, d Op) { VPMOVZXBW(s, d) })
@@ -160,37 +160,45 @@ func packWords(m machine) {
 		"writes round(x·inv) of cols columns as 16-bit integers; a step is two rows of x, ld bytes apart, which become cols words, stride bytes after those before; cols and steps are positive.")
 	dst, stride, x, ld, inv, n := integer("dst"), integer("stride"), integer("x"), integer("ld"), integer("inv"), integer("cols")
 	top, bottom, low := m.get(f32("top16", 32767)), m.get(f32("bottom16", -32767)), m.get(c32("lowWord", 0xffff))
-	m.each(n, func(l lane) {
-		k := l.load(inv)
+	m.columns(n, func(ls []lane) {
+		var k []reg.VecVirtual
+		for _, l := range ls {
+			k = append(k, l.load(inv))
+		}
 		s, d, count := GP64(), GP64(), integer("steps")
-		LEAQ(Mem{Base: x, Index: l.idx, Scale: 1}, s)
-		LEAQ(Mem{Base: dst, Index: l.idx, Scale: 1}, d)
-		second := GP64()
-		LEAQ(Mem{Base: s, Index: ld, Scale: 1}, second)
-		down := l
-		down.idx = nil
+		MOVQ(x, s)
+		MOVQ(dst, d)
 		loop := label("down")
 		Label(loop)
-		var pair [2]reg.VecVirtual
-		for i, from := range []reg.GPVirtual{s, second} {
-			v := down.load(from)
-			VMULPS(k, v, v)
-			VMINPS(top, v, v)
-			VMAXPS(bottom, v, v)
-			VCVTPS2DQ(v, v)
-			pair[i] = v
+		second, later := GP64(), GP64()
+		LEAQ(Mem{Base: s, Index: ld, Scale: 1}, second)
+		LEAQ(Mem{Base: s, Index: ld, Scale: 8}, later) // rows are too far apart for the processor to foresee
+		for i, l := range ls {
+			PREFETCHT0(l.at(later))
+			var pair [2]reg.VecVirtual
+			for h, from := range []reg.GPVirtual{s, second} {
+				v := l.load(from)
+				VMULPS(k[i], v, v)
+				VMINPS(top, v, v)
+				VMAXPS(bottom, v, v)
+				VCVTPS2DQ(v, v)
+				pair[h] = v
+			}
+			VPSLLD(Imm(16), pair[1], pair[1])
+			if m.wide() {
+				VPANDD(low, pair[0], pair[0])
+				VPORD(pair[1], pair[0], pair[0])
+			} else {
+				VPAND(low, pair[0], pair[0])
+				VPOR(pair[1], pair[0], pair[0])
+			}
+			l.store(pair[0], d)
 		}
-		VPSLLD(Imm(16), pair[1], pair[1])
-		if m.wide() {
-			VPANDD(low, pair[0], pair[0])
-			VPORD(pair[1], pair[0], pair[0])
-		} else {
-			VPAND(low, pair[0], pair[0])
-			VPOR(pair[1], pair[0], pair[0])
+		ADDQ(ld, later)
+		for _, l := range ls {
+			PREFETCHT0(l.at(later))
 		}
-		down.store(pair[0], d)
 		LEAQ(Mem{Base: s, Index: ld, Scale: 2}, s)
-		LEAQ(Mem{Base: second, Index: ld, Scale: 2}, second)
 		ADDQ(stride, d)
 		DECQ(count)
 		JNZ(LabelRef(loop))

@@ -251,6 +251,11 @@ func fakeQuantColsBackward(m machine) {
 		down.idx = i
 		loop := label("down")
 		Label(loop)
+		later := GP64() // rows are too far apart for the processor to foresee
+		LEAQ(Mem{Base: i, Index: s, Scale: 8}, later)
+		for _, p := range []reg.GPVirtual{x, dy} {
+			PREFETCHT0(Mem{Base: p, Index: later, Scale: 1})
+		}
 		g := down.load(dy)
 		term, in, out := down.backward(down.load(x), g, z)
 		down.put(in, dx, acc)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -17,7 +19,7 @@ func tilePart(m machine) {
 				VPMADDUBSW(b, a, t)
 				VPADDW(t, acc, acc)
 			}})
-		tile(m, "tileWords", dotProduct{rows: 6, vectors: 2,
+		tile(m, "tileWords", dotProduct{rows: 6, vectors: 2, strided: true,
 			step: func(b, a, acc, t reg.Register) {
 				VPMADDWD(b, a, t)
 				VPADDD(t, acc, acc)
@@ -36,6 +38,7 @@ type dotProduct struct {
 	rows, vectors int  // of a block, whose sums stay in registers
 	ahead         bool // memory that is needed next is fetched meanwhile
 	words         bool // sums are of 16 bits, to be widened at the end
+	strided       bool // the steps of a row lie any number of bytes apart
 	step          func(b, a, acc, scratch reg.Register)
 }
 
@@ -52,6 +55,10 @@ func tile(m machine, name string, p dotProduct) {
 		signature = "(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, add int)"
 		doc += " Where add is not 0, the sums are added to dst."
 	}
+	if p.strided {
+		signature = strings.Replace(signature, "lda int", "lda, step int", 1)
+		doc = strings.Replace(doc, "a step is four bytes of a row,", "a step is four bytes of a row, step bytes after those before,", 1)
+	}
 	m.fn(name, signature, doc)
 	bases := []reg.GPPhysical{reg.R8, reg.R9}
 	lda, ldt, a, panel, steps, b, dst, count := reg.RAX, reg.RBX, reg.RSI, reg.RDI, reg.RDX, reg.R10, reg.R11, reg.R12
@@ -67,6 +74,11 @@ func tile(m machine, name string, p dotProduct) {
 		Load(Param("add"), add)
 	}
 	fetch, move := reg.R13, reg.R15
+	var stride Op = Imm(4)
+	if p.strided {
+		Load(Param("step"), reg.R15)
+		stride = reg.R15
+	}
 	if p.ahead {
 		Load(Param("ahead"), fetch)
 	}
@@ -141,9 +153,9 @@ func tile(m machine, name string, p dotProduct) {
 				}
 			}
 		}
-		ADDQ(Imm(4), bases[0])
+		ADDQ(stride, bases[0])
 		if r > 3 {
-			ADDQ(Imm(4), bases[1])
+			ADDQ(stride, bases[1])
 		}
 		DECQ(k)
 		JNZ(LabelRef(loop))
