@@ -18,7 +18,8 @@ var FoldConstants = Pass{
 	Doc: `compute what does not depend on the input
 
 A node whose inputs are all constants becomes a constant, unless the result is
-larger than 4 MiB and larger than its inputs. Integer values that shape
+larger than 4 MiB and larger than its inputs, or all results together are larger
+than 32 MiB and 8 times the constants of the graph. Integer values that shape
 inference knows completely become constants too. A Reshape whose target has one
 unknown dimension gets a constant target with -1 there (and 0 where a dimension
 is copied), so that the shape arithmetic of exporters disappears while the batch
@@ -30,12 +31,13 @@ have no name get one, since only names can be followed.`,
 
 func foldConstants(g *ir.Graph, r *Report) (bool, error) {
 	changed := nameDims(g, r)
+	budget := ops.NewBudget(g, 0)
 	for range 16 { // each round sees the shapes that the one before made known
 		facts, err := ops.Infer(g)
 		if err != nil {
 			return changed, err
 		}
-		again := foldRound(g, r, facts)
+		again := foldRound(g, r, facts, budget)
 		changed = changed || again
 		if !again {
 			break
@@ -78,12 +80,12 @@ func nameDims(g *ir.Graph, r *Report) bool {
 	return named > 0
 }
 
-func foldRound(g *ir.Graph, r *Report, facts map[*ir.Value]ops.Fact) bool {
+func foldRound(g *ir.Graph, r *Report, facts map[*ir.Value]ops.Fact, budget *ops.Budget) bool {
 	changed := false
 	sources := shapeSources{g: g}
 	for n := range g.Nodes() {
 		switch {
-		case foldNode(g, r, n, facts):
+		case foldNode(g, r, n, facts, budget):
 			changed = true
 		case n.Is("Reshape"):
 			changed = foldReshapeTarget(g, r, n, facts) || changed
@@ -100,7 +102,7 @@ func foldRound(g *ir.Graph, r *Report, facts map[*ir.Value]ops.Fact) bool {
 // quantisation is meant to remain visible.
 var notFolded = map[string]bool{"QuantizeLinear": true, "DequantizeLinear": true, "DynamicQuantizeLinear": true}
 
-func foldNode(g *ir.Graph, r *Report, n *ir.Node, facts map[*ir.Value]ops.Fact) bool {
+func foldNode(g *ir.Graph, r *Report, n *ir.Node, facts map[*ir.Value]ops.Fact, budget *ops.Budget) bool {
 	if n.Domain != "" || notFolded[n.Op] || !ops.IsPure(n) || outputUsed(g, n) == 0 {
 		return false
 	}
@@ -158,6 +160,10 @@ func foldNode(g *ir.Graph, r *Report, n *ir.Node, facts map[*ir.Value]ops.Fact) 
 	}
 	if outBytes > FoldBudget && outBytes > inBytes {
 		r.Note(n, "not folded: the result has %d bytes", outBytes)
+		return false
+	}
+	if !budget.Take(n) {
+		r.Note(n, "not folded: too many constants, or too much work")
 		return false
 	}
 	out, err := ops.Eval(n, in)

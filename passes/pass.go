@@ -51,6 +51,7 @@ type Report struct {
 	Pass   string
 	counts []Count
 	Notes  []Note
+	noted  map[Note]bool
 }
 
 // Count adds n to the counter named key. Adding zero leaves no trace.
@@ -73,6 +74,13 @@ func (r *Report) Note(n *ir.Node, format string, args ...any) {
 	if n != nil {
 		note.Node = LayerName(n)
 	}
+	if r.noted[note] { // a pass that goes over the graph again
+		return
+	}
+	if r.noted == nil {
+		r.noted = map[Note]bool{}
+	}
+	r.noted[note] = true
 	r.Notes = append(r.Notes, note)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/ops"
 )
 
 // compiler turns one graph into one program.
@@ -29,6 +30,7 @@ type compiler struct {
 	convs    map[*ir.Node]*codedConv // convolutions that run on codes
 
 	convWeights map[*ir.Node]bool // quantisers of their weights: not folded
+	budget      *ops.Budget       // of constants that are made by folding
 	pinned      []int
 }
 
@@ -76,6 +78,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 		c.fuseTraining()
 	}
 	c.p.layLanes(max(1, cfg.lanes))
+	c.p.weighEvaluated()
 	if err := c.planBackward(); err != nil {
 		return nil, err
 	}

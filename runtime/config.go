@@ -53,6 +53,7 @@ type Config struct {
 
 	floatProducts bool // quantised products multiply in float: a reference for tests
 
+	folding int64        // bytes that constants may take which are computed while compiling; 0: 32 MiB
 	lanes   int          // that a team shares one State by; 0 or 1: no team
 	weights *weightStore // packed weights shared by programs; nil: the program's own
 }
@@ -86,6 +87,7 @@ type Program struct {
 	ready     sync.Once // their weights are packed
 
 	weightBytes int64
+	evaluated   int64 // bytes beside the arena that steps by ops.Eval take
 
 	recomputed, segments int // see Recomputed
 }
@@ -162,7 +164,7 @@ func (p *Program) Elem(v *ir.Value) ir.Elem {
 // Memory is the number of bytes that one State takes beside the packing scratch
 // of the kernels.
 func (p *Program) Memory() int64 {
-	n := 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 2*int64(p.i16) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp) + p.hand.bytes()
+	n := 4*int64(p.floats) + int64(p.u8) + int64(p.i8) + 2*int64(p.i16) + 4*int64(p.i32) + 8*int64(p.f64) + 4*int64(p.tmp) + p.hand.bytes() + p.evaluated
 	for _, o := range p.operands {
 		n += int64(kernel.OperandBytes(o.bits, o.abits, o.n, o.k))
 	}

@@ -52,6 +52,28 @@ func opName(n *ir.Node) string {
 	return ir.Quote(n.Domain + "::" + n.Op)
 }
 
+// weighEvaluated adds up what the results of such steps take: those that are not
+// float32 have no place in the arena, and each is made beside it.
+func (p *Program) weighEvaluated() {
+	kept, most := int64(0), int64(0)
+	for _, k := range p.steps {
+		s, ok := k.(*evaluated)
+		if !ok {
+			continue
+		}
+		made := int64(0)
+		for _, id := range s.out {
+			x := &p.values[id]
+			n := int64(x.n) * int64(max(8, x.elem.Bits())) / 8
+			if made += n; x.elem != ir.Float32 {
+				kept += n
+			}
+		}
+		most = max(most, made)
+	}
+	p.evaluated = kept + most
+}
+
 func (s *evaluated) forward(st *State) error {
 	in := make([]*ir.Tensor, len(s.ins))
 	for i, id := range s.ins {

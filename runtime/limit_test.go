@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	goruntime "runtime"
 	"testing"
 
 	"github.com/qvitc/qvitc/ir"
@@ -44,4 +45,44 @@ func TestSessionMemoryLimit(t *testing.T) {
 	}
 	s.o.MaxMemory = 0
 	wantError(t, run(), "needs", "the limit is 8589934592")
+}
+
+// Constants that a few bytes ask for are not made while a graph is compiled: they
+// count as memory of the run, which is refused before any of it is taken.
+func TestHostileConstants(t *testing.T) {
+	for _, c := range []struct {
+		name, op string
+		in       []*ir.Tensor
+		cast     bool // what it makes is int64
+	}{
+		{"fill", "ConstantOfShape", []*ir.Tensor{ir.Of([]int64{1<<26 + 1}, 1)}, false},
+		{"expand", "Expand", []*ir.Tensor{ir.Scalar(float32(1)), ir.Of([]int64{8193, 8192}, 2)}, false},
+		{"tile", "Tile", []*ir.Tensor{ir.Of([]float32{1, 2}, 2), ir.Of([]int64{1 << 26}, 1)}, false},
+		{"range", "Range", []*ir.Tensor{ir.Scalar(int64(0)), ir.Scalar(int64(1 << 26)), ir.Scalar(int64(1))}, true},
+		{"integers", "Expand", []*ir.Tensor{ir.Scalar(int64(7)), ir.Of([]int64{1 << 26}, 1)}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(1)
+			x := b.g.AddInput("x", ir.TensorType(ir.Float32, ir.Known(1)))
+			var in []*ir.Value
+			for _, k := range c.in {
+				in = append(in, b.g.AddConst(b.g.Unique("k"), k))
+			}
+			big := b.op(c.op, nil, in...)
+			if c.cast {
+				big = b.op("Cast", ir.Attrs{"to": int64(ir.Float32)}, big)
+			}
+			b.g.AddOutput(b.op("Add", nil, x, b.op("ReduceMax", ir.Attrs{"keepdims": int64(0)}, big)))
+			var before, after goruntime.MemStats
+			goruntime.ReadMemStats(&before)
+			s, err := NewSession(b.g, Options{MaxMemory: 64 << 20})
+			if err == nil {
+				_, err = s.Run(context.Background(), map[string]*ir.Tensor{"x": ir.Of([]float32{1}, 1)})
+			}
+			wantError(t, err, "needs", "the limit is")
+			if goruntime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
+				t.Errorf("%d bytes were allocated", after.TotalAlloc-before.TotalAlloc)
+			}
+		})
+	}
 }

@@ -57,7 +57,7 @@ func (s *Session) plan(in map[string]*ir.Tensor, shard, lanes int) (*plan, error
 		for i, v := range s.g.Inputs {
 			shapes[v.Name] = p.shapes[i]
 		}
-		p.p, p.err = Compile(s.g, Config{Shapes: shapes, lanes: lanes, weights: &s.weights})
+		p.p, p.err = Compile(s.g, Config{Shapes: shapes, lanes: lanes, folding: s.o.MaxMemory, weights: &s.weights})
 	})
 	return p, p.err
 }

@@ -144,6 +144,7 @@ func (c *compiler) bindShapes(g *ir.Graph) error {
 
 // settle infers types and folds constants until neither finds more.
 func (c *compiler) settle() error {
+	c.budget = ops.NewBudget(c.g, c.cfg.folding)
 	for {
 		if _, err := ops.Infer(c.g); err != nil {
 			return err
@@ -160,9 +161,6 @@ func (c *compiler) settle() error {
 		}
 	}
 }
-
-// foldLimit is the largest constant, in elements, that folding may create.
-const foldLimit = 1 << 26
 
 // fold replaces nodes whose outputs are known now by constants and says how many
 // it replaced.
@@ -191,19 +189,11 @@ func (c *compiler) fold() (int, error) {
 }
 
 // known computes the outputs of n when they do not depend on graph inputs or
-// parameters; nil otherwise.
+// parameters and the budget of folding allows them; nil otherwise.
 func (c *compiler) known(n *ir.Node) ([]*ir.Tensor, error) {
 	for _, o := range n.Outputs {
-		if o == nil {
-			continue
-		}
-		if c.g.IsOutput(o) {
+		if o != nil && c.g.IsOutput(o) {
 			return nil, nil
-		}
-		if s, ok := o.Type.Shape.Ints(); ok && o.Type.Ranked {
-			if k, err := ir.NumElems(s); err != nil || k > foldLimit {
-				return nil, nil
-			}
 		}
 	}
 	if n.Is("Shape") || n.Is("Size") {
@@ -224,7 +214,7 @@ func (c *compiler) known(n *ir.Node) ([]*ir.Tensor, error) {
 			return nil, nil
 		}
 	}
-	if ops.Lookup(n.Domain, n.Op) == nil {
+	if ops.Lookup(n.Domain, n.Op) == nil || !c.budget.Take(n) {
 		return nil, nil
 	}
 	return ops.Eval(n, in)
