@@ -32,7 +32,7 @@ type limits struct {
 }
 
 // DecodeImage decodes one picture in any of the formats PNG, JPEG, GIF (first frame), BMP, TIFF and WebP, told apart
-// by content. The size is checked against DefaultMaxImageBytes and, before any pixel is decoded, DefaultMaxPixels.
+// by content. A JPEG is turned upright as its Exif orientation says. The size is checked against DefaultMaxImageBytes and, before any pixel is decoded, DefaultMaxPixels.
 // It also returns the name of the format.
 func DecodeImage(data []byte) (image.Image, string, error) {
 	return OpenOptions{}.limits().decode(data)
@@ -81,6 +81,9 @@ func (l limits) decode(data []byte) (img image.Image, format string, err error) 
 		if top := int(slices.Max(m.Pix)); top >= len(m.Palette) {
 			return nil, format, fmt.Errorf("the %s data is damaged: colour %d of a palette of %d", format, top, len(m.Palette))
 		}
+	}
+	if format == "jpeg" {
+		img = upright(img, orientation(data))
 	}
 	return img, format, nil
 }
