@@ -69,6 +69,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	c.dropDead()
 	if !cfg.Train && !cfg.NoFuse {
 		c.fuse()
+		c.packLefts()
 		c.p.weighWeights()
 	}
 	if cfg.KeepCodes {

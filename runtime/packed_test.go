@@ -63,8 +63,8 @@ func TestPackedLinear(t *testing.T) {
 					b.g.AddOutput(b.own(fmt.Sprintf("QLinearW%dA%d", w, a), attrs, in...))
 					b.checkForward(t, false, 0)
 					p := b.compile(t, false)
-					if _, ok := p.steps[1].(*packedLinear); !ok || len(p.steps) != 2 {
-						t.Errorf("runs as %T in %d steps", p.steps[1], len(p.steps))
+					if _, ok := p.steps[len(p.steps)-1].(*packedLinear); !ok || len(p.steps) > 3 {
+						t.Errorf("ends with %T, after %d steps", p.steps[len(p.steps)-1], len(p.steps)-1)
 					}
 					b.sameFusedOrNot(t)
 				})

@@ -18,6 +18,7 @@ type packedLinear struct {
 	base
 	noBackward
 	x       int // codes
+	left    int // the same packed for the product, see packrows.go; -1: not needed
 	m, n, k int
 	tile    int // rows taken at a time
 	weight  *packedWeight
@@ -47,7 +48,7 @@ func (c *compiler) addPackedLinear(n *ir.Node, s *qlinear, w *ir.Tensor, wbits, 
 	}
 	x := c.codesOf(n, s.x, s.m, s.k, grid{s.xs, s.xz, s.qp})
 	l := &packedLinear{
-		x: x, m: s.m, n: s.n, k: s.k, weight: p, zero: int32(s.xz), y: s.y, residual: -1, codes: -1,
+		x: x, m: s.m, n: s.n, k: s.k, weight: p, zero: int32(s.xz), y: s.y, left: -1, residual: -1, codes: -1,
 		affine: kernel.Affine{Factor: s.factor, Bias: s.bias},
 	}
 	c.p.linears = append(c.p.linears, l)
@@ -103,6 +104,9 @@ func (s *packedLinear) rowwise(n int) (reads, writes []part) {
 		return nil, nil
 	}
 	reads = []part{{s.x, s.m}}
+	if s.left >= 0 {
+		reads[0].id = s.left
+	}
 	if s.codes >= 0 {
 		return reads, []part{{s.codes, s.m}}
 	}
@@ -129,11 +133,19 @@ func (s *packedLinear) item(st *State, h *hand, l lane, panel int) {
 		first, _ := l.rows(s.weight.panels())
 		panel += first
 	}
-	x, ld := st.u(s.x), st.p.values[s.x].ld
+	from := s.x
+	if s.left >= 0 {
+		from = s.left
+	}
+	x, ld := st.u(from), st.p.values[from].ld
 	h.w.Panel(s.weight.w, panel)
 	for r := lo; r < hi; r += s.tile {
 		m := min(s.tile, hi-r)
-		h.w.Tile(m, x[r*ld:], ld, h.tile, kernel.PanelWidth)
+		if s.left >= 0 {
+			h.w.TileLeft(m, x[r*ld:], h.tile, kernel.PanelWidth)
+		} else {
+			h.w.Tile(m, x[r*ld:], ld, h.tile, kernel.PanelWidth)
+		}
 		s.finish(st, h, r, m, panel*kernel.PanelWidth)
 	}
 }

@@ -5,6 +5,7 @@ package kernel
 import (
 	"encoding/binary"
 	"sync"
+	"unsafe"
 )
 
 // formLookup multiplies two bits by two bits by looking products up. The codes of
@@ -128,9 +129,21 @@ func (f formLookup) unpack(dst, src []uint8, _, k int) []uint8 {
 }
 
 func (f formLookup) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
+	row := f.leftBytes(k)
+	w.left = grow(w.left, TileRows*row)
+	for i := 0; i < m; i += TileRows {
+		rows := min(TileRows, m-i)
+		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
+		f.tileLeft(panel, k, rows, w.left, tile[i*ldt:], ldt)
+	}
+}
+
+// leftBytes is the size of a row of table offsets, 16 bits for a group, in whole blocks.
+func (f formLookup) leftBytes(k int) int { return 128 * ((f.plane(k) + 63) / 64) }
+
+func (f formLookup) packLeft(w *Workspace, k int, dst []uint8, rows int, a []uint8, lda int) {
 	plane := f.plane(k)
 	blocks := (plane + 63) / 64
-	ldo := 64 * blocks
 	w.u64 = grow(w.u64, 3*blocks)
 	for b := range blocks {
 		for i := range 3 {
@@ -138,11 +151,10 @@ func (f formLookup) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda i
 			w.u64[3*b+i] = 1<<n - 1
 		}
 	}
-	table := &lookupTables()[0]
-	for i := 0; i < m; i += TileRows {
-		rows := min(TileRows, m-i)
-		w.u16 = grow(w.u16, TileRows*ldo)
-		packLookupAVX512(&w.u16[0], 2*ldo, &a[i*lda], lda, plane, &w.u64[0], blocks, rows)
-		lookupTileAVX512(&w.u16[0], 2*ldo, &panel[0], plane, table, int32(lookupBias*plane), &tile[i*ldt], 4*ldt, rows)
-	}
+	packLookupAVX512((*uint16)(unsafe.Pointer(&dst[0])), 128*blocks, &a[0], lda, plane, &w.u64[0], blocks, rows)
+}
+
+func (f formLookup) tileLeft(panel []uint8, k, rows int, left []uint8, tile []int32, ldt int) {
+	plane := f.plane(k)
+	lookupTileAVX512((*uint16)(unsafe.Pointer(&left[0])), f.leftBytes(k), &panel[0], plane, &lookupTables()[0], int32(lookupBias*plane), &tile[0], 4*ldt, rows)
 }

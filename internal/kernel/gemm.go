@@ -9,7 +9,7 @@ type Workspace struct {
 	i16    []int16
 	i32    []int32
 	u64    []uint64
-	u16    []uint16
+	left   []uint8 // rows packed for one tile
 	gemm   gemmArgs
 	igemm  igemmArgs
 	gemm16 gemm16Args

@@ -57,9 +57,23 @@ func BenchmarkLowBit(b *testing.B) {
 					c := newLowBit(r, p[0], p[1], m, n, k, false)
 					x := newWeights(s, p[0], p[1], n, k, c.b)
 					laps(b, 2*m*n*k, func(lap func()) {
+						left, packed := x.form.(leftForm)
+						var rows []uint8
+						row := 0
+						if packed {
+							row = left.leftBytes(k)
+							rows = make([]uint8, m*row)
+							lap()
+							left.packLeft(&w, k, rows, m, c.a, c.lda)
+							lap()
+						}
 						for j := range x.Panels() {
 							w.Panel(x, j)
 							for i := 0; i < m; i += TileRows {
+								if packed {
+									w.TileLeft(min(TileRows, m-i), rows[i*row:], tile, PanelWidth)
+									continue
+								}
 								w.Tile(min(TileRows, m-i), c.a[i*c.lda:], c.lda, tile, PanelWidth)
 							}
 							lap()

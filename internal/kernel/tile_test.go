@@ -70,12 +70,25 @@ func newLowBit(r *rand.Rand, bits, abits, m, n, k int, extreme bool) *lowBit {
 	return c
 }
 
-// check multiplies by the panel that the workspace holds.
+// check multiplies by the panel that the workspace holds, where rows can be packed
+// first also with those.
 func (c *lowBit) check(t *testing.T, what string, w *Workspace, j int, defined int) {
 	t.Helper()
 	ldt := PanelWidth + len(c.a)%3
 	buf, tile := marked(c.m, PanelWidth, ldt)
 	w.Tile(c.m, c.a, c.lda, tile, ldt)
+	c.compare(t, what, buf, ldt, j, defined)
+	if f, ok := w.form.(leftForm); ok && c.m > 0 && c.k > 0 {
+		left := make([]uint8, c.m*f.leftBytes(c.k))
+		f.packLeft(w, c.k, left, c.m, c.a, c.lda)
+		buf, tile := marked(c.m, PanelWidth, ldt)
+		w.TileLeft(c.m, left, tile, ldt)
+		c.compare(t, what+" packed", buf, ldt, j, defined)
+	}
+}
+
+func (c *lowBit) compare(t *testing.T, what string, buf []int32, ldt, j, defined int) {
+	t.Helper()
 	for i, got := range buf {
 		i -= 5
 		row, col := i/ldt, i%ldt
