@@ -97,12 +97,9 @@ func (s *fakeQuant) checkScale(scale []float32) error {
 
 func (s *fakeQuant) forward(st *State) error {
 	x, y, scale := st.v[s.x], st.v[s.y], st.v[s.scale]
-	if err := s.checkScale(scale); err != nil {
+	zr, err := s.grid(st)
+	if err != nil {
 		return err
-	}
-	zr := opt(st.v, s.zr)
-	for i := range zr {
-		zr[i] = float32(math.RoundToEven(float64(st.v[s.zero][i])))
 	}
 	if s.u8 >= 0 || s.s8 >= 0 {
 		s.encode(st)
@@ -114,6 +111,15 @@ func (s *fakeQuant) forward(st *State) error {
 		s.floats(y, x, scale, zr)
 	}
 	return nil
+}
+
+// grid checks the scale and gives the rounded zero points, nil where there are none.
+func (s *fakeQuant) grid(st *State) ([]float32, error) {
+	zr := opt(st.v, s.zr)
+	for i := range zr {
+		zr[i] = float32(math.RoundToEven(float64(st.v[s.zero][i])))
+	}
+	return zr, s.checkScale(st.v[s.scale])
 }
 
 // floats writes the values on the grid.

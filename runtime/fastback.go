@@ -10,7 +10,7 @@ import "github.com/qvitc/qvitc/internal/kernel"
 // planFast reserves what the fast backward needs.
 func (s *integerMatmul) planFast(c *compiler) {
 	s.fast = true
-	c.p.i16 = max(c.p.i16, s.m*s.n)
+	c.p.i16 = max(c.p.i16, s.m*s.n+1) // see kernel.Gemm16 of an odd number of inputs
 	c.p.tmp = max(c.p.tmp, s.m+3*s.n)
 	if s.linear && s.b.weight >= 0 {
 		s.keep = append(s.keep, s.b.weight)
@@ -32,7 +32,7 @@ func (q *fakeQuant) span(zero, smallest float32) int {
 const gradientRows = 32
 
 func (s *integerMatmul) fastLinear(st *State, dy []float32) {
-	q := st.i16[:s.m*s.n]
+	q := st.i16[:s.m*s.n+1]
 	rows, most, factor, scale := st.tmp[:s.m], st.tmp[s.m:][:s.n], st.tmp[s.m+s.n:][:s.n], st.tmp[s.m+2*s.n:][:s.n]
 	var bias []float32
 	if s.bias >= 0 && s.biasRows {
@@ -70,7 +70,7 @@ func (s *integerMatmul) fastLinear(st *State, dy []float32) {
 }
 
 func (s *integerMatmul) fastProducts(st *State, dy []float32) {
-	q := st.i16[:s.m*s.n]
+	q := st.i16[:s.m*s.n+1]
 	rows, most, scale := st.tmp[:s.m], st.tmp[s.m:][:s.n], st.tmp[s.m+s.n:][:s.n]
 	var da, db []float32
 	var addA, addB bool

@@ -9,7 +9,7 @@ import "slices"
 // fuseTraining joins the steps of a program that trains.
 func (c *compiler) fuseTraining() {
 	f := &fuser{c: c, p: c.p}
-	for _, rewrite := range []func(step) bool{f.logitSoftmax, f.rescaling, f.geluCodes} {
+	for _, rewrite := range []func(step) bool{f.logitSoftmax, f.rescaling, f.geluCodes, f.logitCodes} {
 		f.index()
 		for _, s := range slices.Clone(f.p.steps) {
 			if rewrite(s) {
@@ -38,5 +38,30 @@ func (f *fuser) geluCodes(s step) bool {
 	q.op = "Gelu+" + q.op
 	f.c.p.tmp = max(f.c.p.tmp, q.cols, geluRun)
 	f.remove(u)
+	return true
+}
+
+// logitCodes lets the softmax of attention write the codes of its quantiser, whose
+// gradient it then passes on too.
+func (f *fuser) logitCodes(s step) bool {
+	q, ok := s.(*fakeQuant)
+	if !ok || q.gelu || q.u8 < 0 || q.s8 >= 0 || q.weight >= 0 || f.p.values[q.y].kind != ghost {
+		return false
+	}
+	l, ok := f.maker(q.x, q).(*logits)
+	if !ok || !l.softmax || q.cols != l.n || f.p.values[q.x].n != l.mats*l.rows*l.n || q.inner%(l.rows*l.n) != 0 {
+		return false
+	}
+	l.codes = q
+	l.in, l.out = append(l.in, q.in[1:]...), q.out
+	l.keep = append(l.keep, q.scale)
+	// The probabilities are the step's own from here on: they have no gradient.
+	y := &f.p.values[l.y]
+	y.kind, y.life = temporary, untilBack
+	l.tmp = append(append(l.tmp, q.tmp...), l.y)
+	l.dx = append(l.dx, q.dx[1:]...)
+	f.c.p.f64 = max(f.c.p.f64, 2*q.groups)
+	l.op += "+" + q.op
+	f.remove(q)
 	return true
 }

@@ -58,3 +58,48 @@ func TestGeluCodes(t *testing.T) {
 		}
 	}
 }
+
+// TestLogitCodes does so with the softmax of attention and the quantiser behind it,
+// which has one grid or one for each head.
+func TestLogitCodes(t *testing.T) {
+	for _, perHead := range []bool{false, true} {
+		b := newBench(62)
+		attrs, groups := ir.Attrs{"bits": int64(4), "signed": int64(0)}, 1
+		if perHead {
+			attrs, groups = ir.Attrs{"bits": int64(4), "signed": int64(0), "axis": int64(1)}, 3
+		}
+		s := b.op("Mul", nil, b.act(-3, 3, 2, 3, 21, 19), b.g.AddConst("k", ir.Scalar(float32(0.5))))
+		p := b.op("Softmax", nil, s)
+		shape := []int{3}[:groups/3]
+		q := b.own("FakeQuant", attrs, p, b.par(0.005, 0.01, shape...), b.par(-2, 2, shape...))
+		v := b.own("FakeQuant", ir.Attrs{"bits": int64(4), "signed": int64(1)}, b.act(-1, 1, 2, 3, 19, 8), b.par(0.1, 0.2))
+		b.g.AddOutput(b.op("MatMul", nil, q, v))
+		data := b.floats(1<<14, -1, 1)
+		run := func(taps ...*ir.Value) (y, grads []float32, fused bool) {
+			p, err := Compile(b.g, Config{Train: true, Params: b.params, Taps: taps})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range p.steps {
+				l, ok := s.(*logits)
+				fused = fused || ok && l.codes != nil
+			}
+			s := p.NewState()
+			grads = gradients(t, p, s, b.g, data)
+			return s.Value(b.g.Outputs[0]), grads, fused
+		}
+		got, gotG, fused := run()
+		want, wantG, apart := run(p)
+		if !fused || apart {
+			t.Fatalf("fused %v, with a tap %v", fused, apart)
+		}
+		for i := range want {
+			if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+				t.Fatalf("y[%d] = %v, want %v", i, got[i], want[i])
+			}
+		}
+		for i := range wantG {
+			near(t, fmt.Sprintf("per head %v: gradient %d", perHead, i), float64(gotG[i]), float64(wantG[i]), 1e-5)
+		}
+	}
+}

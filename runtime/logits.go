@@ -20,6 +20,7 @@ type logits struct {
 	dby           [4]grad
 	scale         float32
 	softmax       bool
+	codes         *fakeQuant // quantiser of the probabilities; nil: not done here
 }
 
 // logitRows is the number of rows that stay in the cache between two passes.
@@ -53,20 +54,21 @@ func (f *fuser) rescaling(s step) bool {
 	return f.rescaled(l, b) && f.addLogits(l, s)
 }
 
-// beforeSoftmax finds the scale and the rescaling before reader, and puts l in its
-// place if there is one of them.
+// beforeSoftmax finds the scale and the rescaling before reader, where there are any,
+// and puts l in its place.
 func (f *fuser) beforeSoftmax(l *logits, reader step) bool {
 	l.scale = 1
 	b, _ := f.maker(l.x, reader).(*binary)
-	if b == nil {
-		return false
+	if b != nil {
+		if k := f.factor(b); k != nil {
+			l.scale, l.x = k[0], b.a
+			b, _ = f.maker(l.x, b).(*binary)
+		}
 	}
-	k := f.factor(b)
-	if k != nil {
-		l.scale, l.x = k[0], b.a
-		b, _ = f.maker(l.x, b).(*binary)
+	if b != nil {
+		f.rescaled(l, b)
 	}
-	return (b != nil && f.rescaled(l, b) || k != nil) && f.addLogits(l, reader)
+	return f.addLogits(l, reader)
 }
 
 // factor is the constant number that a step multiplies by, or nil.
@@ -152,19 +154,32 @@ func (s *logits) vectors(data [][]float32, i, r int) kernel.Rescale {
 
 func (s *logits) forward(st *State) error {
 	x, y := st.v[s.x], st.v[s.y]
+	q := s.codes
+	if q != nil {
+		if _, err := q.grid(st); err != nil {
+			return err
+		}
+	}
 	for i := range s.mats {
 		for r := 0; r < s.rows; r += logitRows {
 			m := min(logitRows, s.rows-r)
 			at := (i*s.rows + r) * s.n
 			d := y[at:][:m*s.n]
+			v := x[at:]
 			if s.rescale {
-				v := s.vectors(st.v, i, r)
-				kernel.RescaleRows(d, x[at:], &v, s.scale, m, s.n)
-			} else {
-				kernel.Scale(d, x[at:], s.scale)
+				by := s.vectors(st.v, i, r)
+				kernel.RescaleRows(d, v, &by, s.scale, m, s.n)
+				v = d
+			} else if s.scale != 1 {
+				kernel.Scale(d, v, s.scale)
+				v = d
 			}
 			if s.softmax {
-				kernel.SoftmaxRows(d, d, m, s.n)
+				kernel.SoftmaxRows(d, v, m, s.n)
+			}
+			if q != nil {
+				g := q.groupOf(at)
+				q.encodeRows(st.u(q.u8)[(i*s.rows+r)*q.ld:], d, st.v[q.scale][g], q.unsignedZero(st, g))
 			}
 		}
 	}
@@ -173,6 +188,13 @@ func (s *logits) forward(st *State) error {
 
 func (s *logits) backward(st *State) {
 	x, y, dy := st.v[s.x], st.v[s.y], st.g[s.y]
+	q := s.codes
+	var scales, zeros []float64 // gradients of the quantiser, by group
+	if q != nil {
+		dy = st.g[q.y]
+		scales, zeros = st.f64[:q.groups], st.f64[q.groups:2*q.groups]
+		clear(st.f64[:2*q.groups])
+	}
 	var dx []float32
 	if s.dxg.want {
 		dx = st.g[s.x]
@@ -191,6 +213,12 @@ func (s *logits) backward(st *State) {
 			if dx != nil && !add {
 				d = dx[at:][:m*s.n]
 			}
+			if q != nil {
+				k := q.groupOf(at)
+				a, z := kernel.FakeQuantBackward(d, y[at:][:m*s.n], g, st.v[q.scale][k], q.zeroAt(st, k), q.qn, q.qp, false)
+				scales[k], zeros[k] = scales[k]+a, zeros[k]+z
+				g = d
+			}
 			if s.softmax {
 				kernel.SoftmaxRowsBackward(d, y[at:], g, m, s.n, false)
 				g = d
@@ -198,13 +226,17 @@ func (s *logits) backward(st *State) {
 			if s.rescale {
 				v, dv := s.vectors(st.v, i, r), s.gradients(st, i, r)
 				kernel.RescaleRowsBackward(d, &dv, g, x[at:], &v, s.scale, m, s.n)
-			} else {
+			} else if s.scale != 1 {
 				kernel.Scale(d, g, s.scale)
 			}
 			if add {
 				kernel.Add(dx[at:][:m*s.n], dx[at:], d)
 			}
 		}
+	}
+	if q != nil {
+		addGroups(target(st, &q.dsg), scales)
+		addGroups(target(st, &q.dzg), zeros)
 	}
 }
 

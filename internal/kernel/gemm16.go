@@ -24,7 +24,8 @@ type gemm16Args struct {
 //
 // A is m × k with rows lda apart; b is k × n with rows ldb apart, or n × k when tb.
 // C0 is C when add, else 0. limit is the greatest magnitude of b - offset, at most
-// 510. Sums are exact int32 over blocks of 2^31/(2^15·limit) inputs (65536/limit: 8192
+// 510. Where k is odd, a should hold one element more than it needs, whatever it is:
+// a is then read where it lies. Sums are exact int32 over blocks of 2^31/(2^15·limit) inputs (65536/limit: 8192
 // for signed codes of 4 bits); the blocks are added in float32, in order. Every set
 // gives the same bits.
 func Gemm16[T uint8 | int8](w *Workspace, tb bool, m, n, k int, a []int16, lda int, b []T, ldb, offset, limit int, scale []float32, add bool, c []float32, ldc int) {

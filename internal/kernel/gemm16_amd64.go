@@ -19,8 +19,9 @@ func gemm16Panels(w *Workspace, g *gemm16Args, lanes int) {
 		panel := aligned(&w.i32, PanelWidth*steps+TileRows*PanelWidth)
 		tile, panel := panel[:TileRows*PanelWidth], panel[TileRows*PanelWidth:]
 		spare := 0
-		if k%2 != 0 {
-			// The last input has no partner: rows become whole words.
+		if k%2 != 0 && len(a) <= (g.m-1)*lda+k {
+			// The last input has no partner, and the codes have 0 for it: what follows a
+			// row does not matter, but the last row must not be read past its end.
 			spare = g.m * 2 * steps
 		}
 		w.i16 = grow(w.i16, spare+16*2*steps)

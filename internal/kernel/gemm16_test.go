@@ -13,7 +13,7 @@ func checkGemm16(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limi
 	if tb {
 		ldb = k + r.IntN(3)
 	}
-	a := make([]int16, (m-1)*lda+k)
+	a := make([]int16, (m-1)*lda+k+r.IntN(2))
 	for i := range a {
 		a[i] = int16(r.IntN(65535) - 32767)
 		if extreme {
