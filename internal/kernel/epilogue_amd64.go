@@ -106,9 +106,16 @@ func dequantAddAVX512(t tileArgs, dst []float32, ldd int, res []float32, ldr int
 		t.epilogue(&p, i)
 		p.dst, p.ldd = unsafe.Pointer(&dst[i*ldd]), 4*ldd
 		p.res, p.ldr = &res[i*ldr], 4*ldr
-		dequantAddTileAVX512((*byte)(unsafe.Pointer(&p)))
+		if t.whole() {
+			dequantAddTile64AVX512((*byte)(unsafe.Pointer(&p)))
+		} else {
+			dequantAddTileAVX512((*byte)(unsafe.Pointer(&p)))
+		}
 	}
 }
+
+// whole reports whether the tile is one for the epilogues of whole panels.
+func (t *tileArgs) whole() bool { return t.cols == PanelWidth && t.row == nil }
 
 func dequantAddAVX2(t tileArgs, dst []float32, ldd int, res []float32, ldr int) {
 	rest, from := t.split()
@@ -184,9 +191,12 @@ func dequantGeluBy(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTa
 		t.epilogue(&p, i)
 		p.rows = min(block, t.m-i)
 		p.dst, p.ldd = unsafe.Pointer(&dst[i*ldd]), ldd
-		if wide {
+		switch {
+		case wide && t.whole():
+			dequantGeluTile64AVX512((*byte)(unsafe.Pointer(&p)))
+		case wide:
 			dequantGeluTileAVX512((*byte)(unsafe.Pointer(&p)))
-		} else {
+		default:
 			dequantGeluTileAVX2((*byte)(unsafe.Pointer(&p)))
 		}
 		if p.near == 0 {

@@ -23,3 +23,13 @@ func dequantQuantizeTileAVX512(p *byte)
 //
 //go:noescape
 func dequantGeluTileAVX512(p *byte)
+
+// dequantAddTile64AVX512 writes the sums of res and the values of a tile of 64 columns; p points to an epilogueArgs, whose row is not read.
+//
+//go:noescape
+func dequantAddTile64AVX512(p *byte)
+
+// dequantGeluTile64AVX512 writes the codes of GELU of the values of a tile of 64 columns; p points to an epilogueArgs, whose row is not read.
+//
+//go:noescape
+func dequantGeluTile64AVX512(p *byte)

@@ -40,6 +40,10 @@ func BenchmarkEpilogue(b *testing.B) {
 		run("dequantAdd", m*n, func() { s.dequantAdd(t, d, n, res, n) })
 		run("dequantQuantize", m*n, func() { s.dequantQuantize(t, u, n, *g, 0) })
 		run("dequantQuantizeCols", m*n, func() { s.dequantQuantize(t, u, n, *cols, 0) })
+		plain := t
+		plain.row = nil
+		run("dequantGelu64", m*n, func() { s.dequantGelu(&w, plain, u, n, table) })
+		run("dequantAdd64", m*n, func() { s.dequantAdd(plain, d, n, res, n) })
 		run("dequantGelu", m*n, func() { s.dequantGelu(&w, t, u, n, table) })
 		run("dequantGeluArithmetic", m*n, func() { dequantGeluArithmetic(&w, t, u, n, table) })
 		run("layerNormQuantize", len(x), func() { s.layerNormQuantize(s, &w, codes, 384, nil, nil, x, 384, gamma, beta, 197, 384, 1e-6, *g) })

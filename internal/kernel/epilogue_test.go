@@ -100,19 +100,20 @@ func TestEpilogues(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(3, 4))
 			var w Workspace
-			for cols := 1; cols <= PanelWidth; cols++ {
-				m := 1 + cols%7
+			for i := 1; i <= PanelWidth+3; i++ {
+				// at last whole panels without sums by row
+				cols, nils := min(i, PanelWidth), i%8|max(0, i-PanelWidth)|i/(PanelWidth+1)*4
+				m := 1 + i%7
 				if cols%16 == 0 {
 					m = 63 + cols
 				}
-				nils := cols % 8
 				ldt, ldd, col := 64+cols%3, cols+cols%5, cols%4
 				tile, f := sums(r, m, cols, ldt, nils)
 				a, ok := tileOf(tile, ldt, m, cols-min(col, cols-1), f, min(col, 3))
 				if !ok {
 					t.Fatal("empty tile")
 				}
-				cols, col := a.cols, min(col, 3)
+				cols, col = a.cols, min(col, 3)
 				values := make([]float32, m*cols)
 				for i := range m {
 					for j := range cols {

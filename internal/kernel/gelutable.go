@@ -31,6 +31,7 @@ type geluBins struct {
 	low, high    [32]float32
 	codes        [32]int32
 	slope, start [2]float32
+	widest       float32 // greatest high - low
 }
 
 // NewGeluTable makes the table of a grid (without Alphas) for the active set.
@@ -46,6 +47,9 @@ func newGeluTable(s *set, g Grid) *GeluTable {
 	}
 	steps, first, ok := t.steps()
 	t.fits = ok && t.bins.fill(steps, first)
+	for _, s := range steps {
+		t.bins.widest = max(t.bins.widest, s.high-s.low)
+	}
 	return t
 }
 

@@ -32,11 +32,12 @@ const (
 
 // Byte offsets of the fields of kernel's geluBins.
 const (
-	binsLow   = 0
-	binsHigh  = 128
-	binsCodes = 256
-	binsSlope = 384
-	binsStart = 392
+	binsLow    = 0
+	binsHigh   = 128
+	binsCodes  = 256
+	binsSlope  = 384
+	binsStart  = 392
+	binsWidest = 400
 )
 
 func epiloguePart(m machine) {
@@ -76,6 +77,9 @@ func epiloguePart(m machine) {
 		e.storeBytes(q, e.dst)
 	})
 	geluTable(m)
+	if m.wide() {
+		wideEpilogues(m)
+	}
 }
 
 // geluTable emits GELU and a quantiser as a table, see kernel's GeluTable. The wide
