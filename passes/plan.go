@@ -186,7 +186,7 @@ func eachMatch(layers []Layer, match string, f func(*Layer)) error {
 		}
 		ok, err := MatchGlob(glob, subject)
 		if err != nil {
-			return &ir.Error{Msg: fmt.Sprintf("plan: bad glob %s: %v", ir.Quote(match), err)}
+			return &ir.Error{Msg: fmt.Sprintf("bad glob %s: %v", ir.Quote(match), err)}
 		}
 		names = append(names, strings.TrimSuffix(match, glob)+subject)
 		if ok {
@@ -196,7 +196,7 @@ func eachMatch(layers []Layer, match string, f func(*Layer)) error {
 	}
 	if hits == 0 {
 		return &ir.Error{
-			Msg:  fmt.Sprintf("plan: %s matches no layer", ir.Quote(match)),
+			Msg:  fmt.Sprintf("no layer matches %s", ir.Quote(match)),
 			Hint: "nearest: " + strings.Join(Nearest(match, names, 5), ", "),
 		}
 	}

@@ -69,7 +69,7 @@ func TestOnly(t *testing.T) {
 		}
 	}
 	p.Only = []string{"role:head"}
-	if _, err := p.Resolve(g); err == nil || !strings.Contains(err.Error(), "matches no layer") {
+	if _, err := p.Resolve(g); err == nil || !strings.Contains(err.Error(), "no layer matches") {
 		t.Error(err)
 	}
 }
@@ -106,9 +106,9 @@ func TestPlanErrors(t *testing.T) {
 		{func(p *Plan) { p.Last = 0 }, "last: 0 bits", ""},
 		{func(p *Plan) { p.IRM = "" }, `irm ""`, ""},
 		{func(p *Plan) { p.Overrides = []Override{{Match: "role:proj", Acts: 16}} }, `override "role:proj": 16 bits`, ""},
-		{func(p *Plan) { p.Overrides = []Override{{Match: "role:porj", Acts: 8}} }, `"role:porj" matches no layer`, "nearest: role:proj"},
-		{func(p *Plan) { p.Exclude = []string{"blocks.0.attn.quv"} }, "matches no layer", "nearest: blocks.0.attn.qkv"},
-		{func(p *Plan) { p.Exclude = []string{"op:Conv"} }, "matches no layer", "nearest: op:MatMul"},
+		{func(p *Plan) { p.Overrides = []Override{{Match: "role:porj", Acts: 8}} }, `no layer matches "role:porj"`, "nearest: role:proj"},
+		{func(p *Plan) { p.Exclude = []string{"blocks.0.attn.quv"} }, "no layer matches", "nearest: blocks.0.attn.qkv"},
+		{func(p *Plan) { p.Exclude = []string{"op:Conv"} }, "no layer matches", "nearest: op:MatMul"},
 		{func(p *Plan) { p.Exclude = []string{"blocks.[.x"} }, "bad glob", ""},
 	} {
 		p := DefaultPlan(4, 4)

@@ -79,6 +79,11 @@ float training. --vs torch lets PyTorch take turns with an equal step.`,
 			if !c.Flags().Changed("threads") {
 				a.threads = 1
 			}
+			for _, name := range []string{"bits", "irm", "fast-backward"} {
+				if c.Flags().Changed(name) && !o.train.on {
+					return failf(exitUsage, "", "--%s says how to train: --train is missing", name)
+				}
+			}
 			if o.train.on {
 				set(&o.warmUp, 3, c.Flags().Changed("warmup"))
 				set(&o.iters, 20, c.Flags().Changed("iters"))

@@ -30,7 +30,7 @@ func (o *trainBenchFlags) add(c *cobra.Command) {
 	f.BoolVar(&o.on, "train", false, "measure training steps on a float model instead of its answers")
 	f.StringVarP(&o.bits, "bits", "b", "w4a4", "with --train: widths as in compress, or float")
 	f.BoolVar(&o.fast, "fast-backward", compressTraining.fast, "with --train: gradients of quantised products in 16-bit integers, as in compress")
-	f.StringVar(&o.irm, "irm", defaultIRM, "with --train: information rectification of q and k: rescale, layernorm or off")
+	f.StringVar(&o.irm, "irm", defaultIRM, "with --train: information rectification of q and k: rescale, layernorm, static or off")
 }
 
 // trainBenched is what bench --train --json prints. The rate at the top is that
@@ -75,6 +75,9 @@ func (a *app) benchTrain(ctx context.Context, path string, o *benchFlags) error 
 	b := &trainBench{app: a, o: o, bare: bench.Resident()}
 	var err error
 	if b.bits, err = parseBits(bitsOr(o.train.bits, "w4a4")); err != nil {
+		return err
+	}
+	if err := checkIRM(o.train.irm); err != nil {
 		return err
 	}
 	if b.model, err = a.load(path, passFlags{list: "clean"}); err != nil {

@@ -13,7 +13,8 @@ func (a *app) checkCmd() *cobra.Command {
 		Long: `check reads a model as every other command does, with all limits and checks, and
 refuses weights that are NaN or infinite. It prints ok and ends with code 0, or
 says in one line what is wrong, naming node and tensor, and ends with code 3.`,
-		Args: oneModel,
+		Example: "  qvitc check deit.onnx",
+		Args:    oneModel,
 		RunE: func(c *cobra.Command, args []string) error {
 			m, err := readModel(args[0])
 			if err != nil {

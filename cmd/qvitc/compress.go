@@ -41,7 +41,8 @@ func (a *app) compressCmd() *cobra.Command {
 		Short: "Quantise a vision transformer and write a packed low-bit ONNX file",
 		Long: `compress calibrates the model on images, fine-tunes it at low bits with
 distillation from the original, and writes packed ONNX that runs in qvitc and in
-unmodified ONNX Runtime (other forms: --format, see qvitc export). Labels are optional. The model file is not changed.
+unmodified ONNX Runtime (other forms: --format, see qvitc export). Labels are
+optional. The model file is not changed.
 
 Without --data the model is calibrated on synthetic images: size and speed are
 those of the real thing, accuracy is not, and nothing is known about it.`,
@@ -156,7 +157,7 @@ func (o *compressFlags) check() error {
 		}
 	case "qat", "ptq":
 	default:
-		return failf(exitUsage, "use qat, ptq or auto", "method %q is not known", o.method)
+		return failf(exitUsage, "", "--method %q: want qat, ptq or auto", o.method)
 	}
 	if o.data.path == "" {
 		if err := o.checkNoData(); err != nil {
@@ -164,6 +165,12 @@ func (o *compressFlags) check() error {
 		}
 	} else if err := o.data.check(); err != nil {
 		return err
+	}
+	if err := checkIRM(o.irm); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"skewed", "all", "none"}, o.zeroPoints) {
+		return failf(exitUsage, "", "--zero-points %q: want skewed, all or none", o.zeroPoints)
 	}
 	if o.samples < 1 {
 		return failf(exitUsage, "", "--samples %d: want at least 1", o.samples)
@@ -175,12 +182,19 @@ func (o *compressFlags) check() error {
 		return fail(exitUsage, err)
 	}
 	if !slices.Contains([]string{"auto", "raw", "normalised"}, o.dgdTeacher) {
-		return failf(exitUsage, "", "--dgd-teacher: want auto, raw or normalised")
+		return failf(exitUsage, "", "--dgd-teacher %q: want auto, raw or normalised", o.dgdTeacher)
 	}
 	if !(o.damping >= 0 && o.damping <= math.MaxFloat32) {
-		return failf(exitUsage, "", "--damping: want 0 or more")
+		return failf(exitUsage, "", "--damping %v: want 0 or more", o.damping)
 	}
 	return o.train.check()
+}
+
+func checkIRM(form string) error {
+	if !slices.Contains([]string{passes.IRMRescale, passes.IRMLayerNorm, passes.IRMStatic, passes.IRMOff}, form) {
+		return failf(exitUsage, "", "--irm %q: want rescale, layernorm, static or off", form)
+	}
+	return nil
 }
 
 // plan says what the Quantize passes are to insert.

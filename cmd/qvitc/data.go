@@ -28,7 +28,7 @@ func (d *dataFlags) addLimit(c *cobra.Command) {
 
 func (d *dataFlags) check() error {
 	if d.path == "" {
-		return failf(exitUsage, "point --data at a folder of images; a few hundred are enough for --method ptq", "no data: --data is missing")
+		return failf(exitUsage, "point --data at a folder of images", "no data: --data is missing")
 	}
 	if d.limit < 0 {
 		return failf(exitUsage, "", "--limit %d: want 0 or more", d.limit)
@@ -48,8 +48,11 @@ func (p *prepFlags) add(c *cobra.Command) {
 	f.StringVar(&p.text, "preprocess", "", "preset ("+strings.Join(dataset.Presets(), ", ")+") or text such as \"mean=0.5 std=0.5 resize=256 crop=224\"; default: what the model file says, else auto")
 	f.IntVar(&p.resize, "resize", 0, "resize the shorter side to this many pixels")
 	f.IntVar(&p.crop, "crop", 0, "centre crop of this size")
-	f.Float64SliceVar(&p.mean, "mean", nil, "mean of each channel, for values in 0..1")
-	f.Float64SliceVar(&p.std, "std", nil, "deviation of each channel, for values in 0..1")
+	f.Float64SliceVar(&p.mean, "mean", nil, "mean of each channel, for `values` in 0..1")
+	f.Float64SliceVar(&p.std, "std", nil, "deviation of each channel, for `values` in 0..1")
+	for _, name := range []string{"mean", "std"} {
+		f.Lookup(name).DefValue = "" // not []
+	}
 }
 
 // given reports whether a flag says how to preprocess.

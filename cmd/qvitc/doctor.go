@@ -28,7 +28,7 @@ remedy. It ends with code 0 when there are none, with 4 when there are, and with
 when the model is invalid. The hazards:
 
 ` + help.String(),
-		Example: "  qvitc doctor model.int4.onnx --target ort>=1.20",
+		Example: "  qvitc doctor model.int4.onnx --target 'ort>=1.20'",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return failf(exitUsage, "", "doctor takes one model file, %d are given", len(args))
@@ -37,7 +37,7 @@ when the model is invalid. The hazards:
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.target, "target", "", "version the file is to run on: ort=1.20, or ort>=1.20 for it and newer ones (default: any that loads the file)")
+	f.StringVar(&o.target, "target", "", "version the file is to run on: ort=1.20, or 'ort>=1.20' for it and newer ones (default: any that loads the file)")
 	f.StringVar(&o.python, "ort-python", "python3", "Python interpreter that may have onnxruntime")
 	f.StringVar(&o.node, "ort-node", "node", "Node that may have onnxruntime-node")
 	return c

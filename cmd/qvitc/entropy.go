@@ -26,8 +26,9 @@ func (a *app) entropyCmd() *cobra.Command {
 entropy of the codes that a b-bit quantiser gives q and k as they are and after
 IRM (each token normalised), v and the attention map, beside what a Gaussian of
 the same moments would give, with clip rate and relative error.`,
-		Args: oneModel,
-		RunE: func(c *cobra.Command, args []string) error { return a.entropy(c.Context(), args[0], o) },
+		Example: "  qvitc entropy deit.onnx --data imgs/ -b 2 --per-head",
+		Args:    oneModel,
+		RunE:    func(c *cobra.Command, args []string) error { return a.entropy(c.Context(), args[0], o) },
 	}
 	f := c.Flags()
 	f.IntVarP(&o.bits, "bits", "b", 4, "width of the quantisers: 2, 3, 4 or 8")

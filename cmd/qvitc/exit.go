@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 
@@ -46,6 +47,9 @@ func fail(code int, err error) error {
 	}
 	if errors.Is(err, context.Canceled) {
 		return &failure{code: exitInterrupted, err: errors.New("interrupted")}
+	}
+	if pe, ok := err.(*fs.PathError); ok { // "open x: no such file" without the verb
+		err = fmt.Errorf("%s: %w", pe.Path, pe.Err)
 	}
 	out := &failure{code: code, err: err}
 	var e *ir.Error

@@ -61,7 +61,13 @@ width (FILE.svg), the losses over the steps (FILE.curve.svg) and, where the file
 has the key measure, the entropy of q and k with and without IRM, their values
 against the fitted Gaussian, and how far attention looks in the float and in the
 quantised model (FILE.entropy.svg, FILE.values.svg, FILE.distance.svg).`,
-		Args: cobra.ExactArgs(1),
+		Example: "  qvitc experiment experiments/ablation.yaml",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%s takes one file, %d are given", c.CommandPath(), len(args))
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error { return a.experiment(c.Context(), args[0], out) },
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "results file (default FILE.jsonl); the table goes to FILE.md beside it")
@@ -149,7 +155,7 @@ func readExperiment(file string) (*experiment, error) {
 	d.KnownFields(true)
 	e := &experiment{}
 	if err := d.Decode(e); err != nil {
-		return nil, fail(exitUsage, fmt.Errorf("%s: %w", file, err))
+		return nil, failf(exitUsage, "", "%s: %s", file, yamlText(err))
 	}
 	if e.Model == "" || e.Data == "" || len(e.Bits) == 0 || len(e.Seeds) == 0 || len(e.Variants) == 0 {
 		return nil, failf(exitUsage, "", "%s: model, data, bits, seeds and variants must all be there", file)

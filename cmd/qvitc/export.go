@@ -35,7 +35,7 @@ func (t *targetFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&t.format, "format", string(export.FormatPacked), "form of the output: "+strings.Join(names, ", ")+" (docs/formats.md)")
 	f.IntVar(&t.opset, "opset", 0, "write at least this opset of ai.onnx (default: the lowest that does; 25: 2-bit weights of qdq as INT2)")
-	f.StringVar(&t.target, "target", "", "versions of ONNX Runtime that must run the file: ort=1.20, or ort>=1.20")
+	f.StringVar(&t.target, "target", "", "versions of ONNX Runtime that must run the file: ort=1.20, or 'ort>=1.20'")
 	f.StringVar(&t.ort, "ort", cmp.Or(os.Getenv("QVITC_ORT"), "auto"),
 		"try the file in ONNX Runtime: auto (python3 or node on the path, if they have it), off, or the path of a python or node that has it; the default can be set in QVITC_ORT")
 	f.BoolVar(&t.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")

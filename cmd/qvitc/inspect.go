@@ -28,8 +28,14 @@ func (a *app) inspectCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect MODEL.onnx",
 		Short: "Show architecture, recognised layers, cost and size at 4, 3 and 2 bit",
-		Args:  oneModel,
-		RunE:  func(c *cobra.Command, args []string) error { return a.inspect(args[0], p, tree) },
+		Long: `inspect shows what a model is made of: the architecture as recognised by structure,
+the layers by role, parameters, multiply-accumulates, and its size and operations
+at 4, 3 and 2 bit; of a compressed model, how it was made and the width of each
+layer. --tree shows the parts, --json everything. The flags that name passes look
+inside the rewriting of the graph.`,
+		Example: "  qvitc inspect deit.onnx --tree\n  qvitc inspect deit.onnx --stop-after fuse-layernorm",
+		Args:    oneModel,
+		RunE:    func(c *cobra.Command, args []string) error { return a.inspect(args[0], p, tree) },
 	}
 	c.Flags().BoolVar(&tree, "tree", false, "show the parts as the builder of the model thinks of them: blocks, attention, MLP")
 	p.add(c)
@@ -128,6 +134,11 @@ func times(v []int) string { return strings.Trim(strings.ReplaceAll(fmt.Sprint(v
 func (a *app) passesCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "passes", Short: "List the passes in the order they run", Args: cobra.NoArgs,
+		Long: `passes lists the rewrites of the graph by group, in the order they run. The names
+of passes and groups go to --passes of inspect, compress and finetune: clean runs
+the group, clean,-fuse-gelu all of it but one. --dump-ir, --print-after and
+--stop-after show the graph between them.`,
+		Example: "  qvitc inspect deit.onnx --passes clean,-fuse-gelu --print-after all",
 		RunE: func(*cobra.Command, []string) error {
 			for _, l := range passes.Groups(passes.DefaultPlan(4, 4)) {
 				fmt.Fprintf(a.out, "%s\n", l.Name)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -58,6 +59,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) (code int) {
 		f = &failure{code: exitInternal, err: err}
 	default: // cobra's own complaints: unknown command, flag or argument count
 		what, like, _ := strings.Cut(err.Error(), "\n\nDid you mean this?\n")
+		what = parsing.ReplaceAllString(what, "want a number")
 		f = &failure{code: exitUsage, err: errors.New(what), hint: c.CommandPath() + " --help says more"}
 		if like = strings.TrimSpace(like); like != "" {
 			f.hint = "did you mean " + like + "?"
@@ -73,6 +75,9 @@ func run(args []string, in io.Reader, out, errw io.Writer) (code int) {
 	}
 	return f.code
 }
+
+// parsing is how package strconv says that a text is no number.
+var parsing = regexp.MustCompile(`strconv\.Parse(Int|Uint|Float): parsing .*: (invalid syntax|value out of range)`)
 
 // sink is an output that remembers its first error, so that no print need be checked.
 type sink struct {

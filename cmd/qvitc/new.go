@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -46,7 +47,14 @@ where the classes are as many. finetune then makes it at home in its new size.`,
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.newModel(args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, name := range []string{"dim", "depth", "window", "mlp", "patch", "image", "channels", "classes"} {
+				if g := c.Flags().Lookup(name); g.Changed && (g.Value.String() == "0" || strings.HasPrefix(g.Value.String(), "-")) {
+					return failf(exitUsage, "", "--%s %s: want a number above 0", name, g.Value)
+				}
+			}
+			return a.newModel(c.Context(), args[0], o)
+		},
 	}
 	f := c.Flags()
 	f.StringVarP(&o.out, "output", "o", "", "output file (default NAME.onnx)")
@@ -65,7 +73,7 @@ where the classes are as many. finetune then makes it at home in its new size.`,
 	return c
 }
 
-func (a *app) newModel(name string, o *newFlags) error {
+func (a *app) newModel(ctx context.Context, name string, o *newFlags) error {
 	m, trained, err := a.model(name, o)
 	if err != nil {
 		return err
@@ -79,6 +87,9 @@ func (a *app) newModel(name string, o *newFlags) error {
 	g, err := o.draw(m, trained, name)
 	if err != nil {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(exitInternal, err)
 	}
 	if err := onnxio.Save(o.out, g, onnxio.WriteOptions{Version: toolVersion()}); err != nil {
 		return fail(exitIO, err)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -83,7 +84,7 @@ func applyRecipe(f *pflag.FlagSet, path string) error {
 	}
 	var recipe map[string]any
 	if err := yaml.Unmarshal(b, &recipe); err != nil {
-		return failf(exitUsage, "", "%s: %s", path, oneLine(err.Error()))
+		return failf(exitUsage, "", "%s: %s", path, yamlText(err))
 	}
 	var names []string
 	f.VisitAll(func(g *pflag.Flag) { names = append(names, g.Name) })
@@ -109,6 +110,15 @@ func applyRecipe(f *pflag.FlagSet, path string) error {
 		}
 	}
 	return nil
+}
+
+// yamlText says without Go's types what a YAML file has wrong.
+func yamlText(err error) string {
+	text := strings.TrimPrefix(oneLine(err.Error()), "yaml: ")
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "unmarshal errors:"), " ")
+	text = regexp.MustCompile("cannot unmarshal !!\\w+ (.*?) into \\S+( \\{\\})?").ReplaceAllString(text, "$1 does not fit here")
+	text = regexp.MustCompile(`field (\S+) not found in type \S+`).ReplaceAllString(text, "the key $1 is not known")
+	return strings.Join(strings.Fields(text), " ")
 }
 
 // recipeValues are the texts that a flag is set to, one after the other.

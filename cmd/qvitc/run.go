@@ -70,8 +70,12 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 	if err != nil {
 		return err
 	}
+	err = m.runnable()
 	for _, n := range m.notes {
 		a.note("note: %s", n)
+	}
+	if err != nil {
+		return err
 	}
 	in := map[string]*ir.Tensor{}
 	for _, s := range o.inputs {
@@ -81,6 +85,11 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 	}
 	if err := checkInputs(m, in); err != nil {
 		return err
+	}
+	for _, v := range m.graph.Inputs {
+		if t := in[v.Name]; t.Elem == ir.Float32 && slices.ContainsFunc(t.F32(), func(x float32) bool { return !finite(float64(x)) }) {
+			a.note("note: input %s holds NaN or infinite values", ir.Quote(v.Name))
+		}
 	}
 	session, err := runtime.NewSession(m.graph, runtime.Options{Threads: a.threads})
 	if err != nil {
@@ -99,17 +108,24 @@ func (a *app) runModel(ctx context.Context, path string, o *runFlags) error {
 // read adds the tensors of one --input to in.
 func (o *runFlags) read(ctx context.Context, m *model, arg string, in map[string]*ir.Tensor) error {
 	name, file := "", arg
-	if n, f, ok := strings.Cut(arg, "="); ok && m.graph.Value(n) != nil {
-		name, file = n, f
+	n, f, named := strings.Cut(arg, "=")
+	for _, v := range m.graph.Inputs {
+		if named && v.Name == n {
+			name, file = n, f
+		}
+	}
+	if _, err := os.Stat(file); err != nil {
+		if named && name == "" {
+			return failf(exitUsage, "its inputs: "+quoted(m.graph.Inputs), "%s: %s has no input %s", arg, m.path, ir.Quote(n))
+		}
+		return fail(exitIO, err)
 	}
 	if name == "" && len(m.graph.Inputs) > 0 {
-		name = m.graph.Inputs[0].Name
-		for _, v := range m.graph.Inputs {
-			if in[v.Name] == nil {
-				name = v.Name
-				break
-			}
+		i := slices.IndexFunc(m.graph.Inputs, func(v *ir.Value) bool { return in[v.Name] == nil })
+		if i < 0 {
+			return failf(exitUsage, "its inputs: "+quoted(m.graph.Inputs), "%s: every input of %s has a file already", file, m.path)
 		}
+		name = m.graph.Inputs[i].Name
 	}
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".pb":
@@ -126,6 +142,15 @@ func (o *runFlags) read(ctx context.Context, m *model, arg string, in map[string
 		return readArrays(m, file, name, in)
 	}
 	return o.readImage(ctx, m, file, name, in)
+}
+
+// quoted lists the names of values.
+func quoted(values []*ir.Value) string {
+	var names []string
+	for _, v := range values {
+		names = append(names, ir.Quote(v.Name))
+	}
+	return strings.Join(names, ", ")
 }
 
 // readArrays takes the arrays named like inputs; a single array of another

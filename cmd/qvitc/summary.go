@@ -72,8 +72,8 @@ func (j *job) summary() error {
 	if j.written.MaxDiff != 0 { // written with --force
 		equal = "are NOT"
 	}
-	fmt.Fprintf(w, "verified   read back: %d layers hold the student's codes; the logits of %d images %s the student's, bit for bit%s\n",
-		j.written.Layers, j.written.Samples, equal, ortText(j.written.ORT))
+	fmt.Fprintf(w, "verified   read back: %d layers hold the student's codes; the logits of %s %s the student's, bit for bit%s\n",
+		j.written.Layers, count(j.written.Samples, "image"), equal, ortText(j.written.ORT))
 	fmt.Fprintf(w, "written    %s  (%s)\n", j.o.out, round(elapsed))
 	if j.synthetic() {
 		fmt.Fprintf(w, "next       %s\n", shellLine("qvitc", "bench", j.o.out))

@@ -57,31 +57,32 @@ var finetuneTraining = trainFlags{
 // check refuses values out of range before any work is done.
 func (t *trainFlags) check() error {
 	for _, f := range []struct {
-		name string
-		ok   bool
-		want string
+		name  string
+		value any
+		ok    bool
+		want  string
 	}{
-		{"epochs", t.epochs > 0 && t.epochs <= 1e6, "a number above 0"},
-		{"batch", t.batch >= 1, "at least 1"},
-		{"lr", t.lr > 0 && t.lr <= math.MaxFloat32, "a number above 0"},
-		{"optimizer", slices.Contains([]string{"adam", "adamw", "lamb"}, t.optimiser), "adam, adamw or lamb"},
-		{"warmup", t.warmUp >= 0 && t.warmUp <= 1, "a part from 0 to 1"},
-		{"weight-decay", t.weightDecay >= 0 && t.weightDecay <= math.MaxFloat32, "0 or more"},
-		{"clip", t.clip >= 0 && t.clip <= math.MaxFloat32, "0 or more"},
-		{"hard", t.hard >= 0 && t.hard <= math.MaxFloat32, "0 or more"},
-		{"teacher-hard", t.teacherHard >= 0 && t.teacherHard <= math.MaxFloat32, "0 or more"},
-		{"soft", t.soft >= 0 && t.soft <= math.MaxFloat32, "0 or more"},
-		{"soft", t.hard+t.soft+t.teacherHard > 0, "more than 0 where --hard and --teacher-hard are 0"},
-		{"tau", t.tau > 0 && t.tau <= math.MaxFloat32, "a number above 0"},
-		{"smoothing", t.smoothing >= 0 && t.smoothing < 1, "0 or more, below 1"},
-		{"dgd", t.dgd >= 0 && t.dgd <= math.MaxFloat32, "0 or more"},
-		{"dgd-mode", slices.Contains([]string{"paper", "mse", "rowwise"}, t.dgdMode), "paper, mse or rowwise"},
-		{"drop-path", t.dropPath >= 0 && t.dropPath < 1, "0 or more, below 1"},
-		{"ema", t.ema >= 0 && t.ema < 1, "0 or more, below 1"},
-		{"checkpoint-every", t.every >= 1, "at least 1"},
+		{"epochs", t.epochs, t.epochs > 0 && t.epochs <= 1e6, "a number above 0"},
+		{"batch", t.batch, t.batch >= 1, "at least 1"},
+		{"lr", t.lr, t.lr > 0 && t.lr <= math.MaxFloat32, "a number above 0"},
+		{"optimizer", t.optimiser, slices.Contains([]string{"adam", "adamw", "lamb"}, t.optimiser), "adam, adamw or lamb"},
+		{"warmup", t.warmUp, t.warmUp >= 0 && t.warmUp <= 1, "a part from 0 to 1"},
+		{"weight-decay", t.weightDecay, t.weightDecay >= 0 && t.weightDecay <= math.MaxFloat32, "0 or more"},
+		{"clip", t.clip, t.clip >= 0 && t.clip <= math.MaxFloat32, "0 or more"},
+		{"hard", t.hard, t.hard >= 0 && t.hard <= math.MaxFloat32, "0 or more"},
+		{"teacher-hard", t.teacherHard, t.teacherHard >= 0 && t.teacherHard <= math.MaxFloat32, "0 or more"},
+		{"soft", t.soft, t.soft >= 0 && t.soft <= math.MaxFloat32, "0 or more"},
+		{"soft", t.soft, t.hard+t.soft+t.teacherHard > 0, "more than 0 where --hard and --teacher-hard are 0"},
+		{"tau", t.tau, t.tau > 0 && t.tau <= math.MaxFloat32, "a number above 0"},
+		{"smoothing", t.smoothing, t.smoothing >= 0 && t.smoothing < 1, "0 or more, below 1"},
+		{"dgd", t.dgd, t.dgd >= 0 && t.dgd <= math.MaxFloat32, "0 or more"},
+		{"dgd-mode", t.dgdMode, slices.Contains([]string{"paper", "mse", "rowwise"}, t.dgdMode), "paper, mse or rowwise"},
+		{"drop-path", t.dropPath, t.dropPath >= 0 && t.dropPath < 1, "0 or more, below 1"},
+		{"ema", t.ema, t.ema >= 0 && t.ema < 1, "0 or more, below 1"},
+		{"checkpoint-every", t.every, t.every >= 1, "at least 1"},
 	} {
 		if !f.ok {
-			return failf(exitUsage, "", "--%s: want %s", f.name, f.want)
+			return failf(exitUsage, "", "--%s %v: want %s", f.name, f.value, f.want)
 		}
 	}
 	if t.weightDecay > 0 && t.optimiser == "adam" {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -151,6 +152,10 @@ func (t *tuning) open(ctx context.Context) error {
 		return err
 	}
 	if err := t.divide(im); err != nil {
+		var f *failure
+		if errors.As(err, &f) && f.code != exitUsage { // no fault of the labels
+			return err
+		}
 		return withHint(err, "--classes gives the model a head for as many classes as the data has")
 	}
 	if !t.trainSet.Labelled() && t.teacher == nil {

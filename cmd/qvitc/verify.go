@@ -42,6 +42,7 @@ and output_N.pb. The slow exact evaluator and the fast runtime must both give th
 stored types, shapes and values, |got-want| <= 1e-7 + 1e-3 |want|, and for 16-bit
 floats two units in the last place where that is more. It ends with
 "N passed, N failed", and with code 6 where one failed.`,
+		Example: "  qvitc verify testdata/conformance",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return failf(exitUsage, "", "verify takes test folders, none is given")
