@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -112,6 +113,48 @@ func TestTableIsAcyclic(t *testing.T) {
 	for room := range Allowed {
 		if err := visit(room); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// docs/architecture.md has the table for people: the same rooms with the same doors,
+// and every door is used.
+func TestTable(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if name := strings.Trim(strings.Fields(cells[0] + " -")[0], "`/"); strings.HasPrefix(line, "| `") && len(cells) == 3 {
+			told[name] = strings.TrimSpace(cells[2])
+		}
+	}
+	told["."] = told["qvitc"]
+	real := imports(t)
+	for room, allowed := range Allowed {
+		var want []string
+		for _, im := range allowed {
+			if im == "*" {
+				want = append(want, "all")
+				continue
+			}
+			if !slices.Contains(real[room], im) {
+				t.Errorf("%s may import %s and does not", room, im)
+			}
+			if im != "onnxio/onnxpb" { // generated, a part of onnxio
+				want = append(want, im)
+			}
+		}
+		if room == "onnxio/onnxpb" || strings.HasPrefix(room, "examples/") || room == "bench/gemm" {
+			continue // no rooms of the house
+		}
+		if len(want) == 0 {
+			want = []string{"-"}
+		}
+		if text, ok := told[room]; !ok || text != strings.Join(want, ", ") {
+			t.Errorf("docs/architecture.md says of %s: %q, the table says %q", room, text, strings.Join(want, ", "))
 		}
 	}
 }
