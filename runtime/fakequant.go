@@ -150,6 +150,9 @@ func (s *fakeQuant) backward(st *State) {
 	if s.gelu {
 		da[0], dz[0] = s.geluBackward(st, dx, x, dy, scale[0])
 	} else if s.inner == 1 && s.groups > 1 {
+		if !s.dzg.want {
+			dz = nil
+		}
 		kernel.FakeQuantColsBackward(dx, x, dy, scale, zr, s.qn, s.qp, da, dz, s.outer, s.groups, s.dxg.acc)
 	} else {
 		for i := range s.outer * s.groups {

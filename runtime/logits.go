@@ -24,7 +24,7 @@ type logits struct {
 }
 
 // logitRows is the number of rows that stay in the cache between two passes.
-const logitRows = 16
+const logitRows = 8
 
 // logitSoftmax joins a softmax with the steps before it.
 func (f *fuser) logitSoftmax(s step) bool {

@@ -81,11 +81,15 @@ func (s *layerNorm) backward(st *State) {
 	if s.dxg.want {
 		dx = st.g[s.x]
 	}
-	kernel.LayerNormBackward(dx, target(st, &s.dgamma), target(st, &s.dbet), st.g[s.y], st.v[s.x], opt(st.v, s.gamma),
-		st.v[s.mean], st.v[s.rstd], s.rows, s.n, s.dxg.acc)
-	if dx != nil && (s.meanOut || s.spread >= 0) {
-		s.statistics(st, dx)
+	var dmean, dspread []float32 // where other steps read them
+	if s.meanOut {
+		dmean = st.g[s.mean]
 	}
+	if s.spread >= 0 {
+		dspread = st.g[s.spread]
+	}
+	kernel.LayerNormBackward(dx, target(st, &s.dgamma), target(st, &s.dbet), st.g[s.y], st.v[s.x], opt(st.v, s.gamma),
+		st.v[s.mean], st.v[s.rstd], dmean, dspread, s.rows, s.n, s.dxg.acc)
 }
 
 // target is the gradient that a kernel adds to, cleared where it is the first to

@@ -163,31 +163,3 @@ func buildReduceMean(c *compiler, n *ir.Node) (bool, error) {
 	s.op = "LayerNormalization"
 	return true, nil
 }
-
-// statistics adds the gradients of mean and spread to dx.
-func (s *layerNorm) statistics(st *State, dx []float32) {
-	mean, rstd, x := st.v[s.mean], st.v[s.rstd], st.v[s.x]
-	var dm, ds []float32
-	if s.meanOut {
-		dm = st.g[s.mean]
-	}
-	if s.spread >= 0 {
-		ds = st.g[s.spread]
-	}
-	k := 1 / float32(s.n)
-	for r := range s.rows {
-		var a, b float32
-		if dm != nil {
-			a = dm[r] * k
-		}
-		if ds != nil {
-			b = ds[r] * k * rstd[r]
-		}
-		a -= b * mean[r]
-		row := x[r*s.n:][:s.n]
-		d := dx[r*s.n:][:len(row)]
-		for i, v := range row {
-			d[i] += float32(b*v) + a
-		}
-	}
-}

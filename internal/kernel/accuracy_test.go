@@ -150,7 +150,7 @@ func TestLayerNormAccuracy(t *testing.T) {
 				y, mean, rstd := make([]float32, rows*n), make([]float32, rows), make([]float32, rows)
 				s.layerNorm(y, mean, rstd, x, gamma, beta, rows, n, 1e-3)
 				dx, dgamma := make([]float32, rows*n), make([]float32, n)
-				s.layerNormDx(dx, dy, x, gamma, mean, rstd, rows, n, false)
+				s.layerNormDx(dx, dy, x, gamma, mean, rstd, nil, nil, rows, n, false)
 				s.layerNormGamma(dgamma, dy, x, mean, rstd, rows, n)
 				wantGamma := make([]float64, n)
 				for i := range rows {

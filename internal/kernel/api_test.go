@@ -31,8 +31,8 @@ func calls(rows, n int) (names []string, run []func()) {
 	add("SoftmaxRowsBackward", func() { SoftmaxRowsBackward(d, x, y, rows, n, true) })
 	add("LogSoftmaxRows", func() { LogSoftmaxRows(d, x, rows, n) })
 	add("LayerNorm", func() { LayerNorm(d, mean, rstd, x, g, h, rows, n, 1e-6) })
-	add("LayerNormBackward", func() { LayerNormBackward(d, g, h, y, x, one, mean, rstd, rows, n, false) })
-	add("LayerNormBackward without", func() { LayerNormBackward(nil, nil, nil, y, x, nil, mean, rstd, rows, n, false) })
+	add("LayerNormBackward", func() { LayerNormBackward(d, g, h, y, x, one, mean, rstd, mean, rstd, rows, n, false) })
+	add("LayerNormBackward without", func() { LayerNormBackward(nil, nil, nil, y, x, nil, mean, rstd, nil, nil, rows, n, false) })
 	add("Add", func() { Add(d, x, y) })
 	add("Sub", func() { Sub(d, x, y) })
 	add("Mul", func() { Mul(d, x, y) })
@@ -160,7 +160,7 @@ func TestLayerNormBackwardSums(t *testing.T) {
 	y, mean, rstd := make([]float32, 4), make([]float32, 2), make([]float32, 2)
 	LayerNorm(y, mean, rstd, x, nil, nil, 2, 2, 0)
 	dgamma, dbeta := []float32{10, 10}, []float32{20, 20}
-	LayerNormBackward(nil, dgamma, dbeta, dy, x, nil, mean, rstd, 2, 2, false)
+	LayerNormBackward(nil, dgamma, dbeta, dy, x, nil, mean, rstd, nil, nil, 2, 2, false)
 	// Normalised rows are -1, 1.
 	if !slices.Equal(dgamma, []float32{6, 16}) || !slices.Equal(dbeta, []float32{24, 26}) {
 		t.Error(dgamma, dbeta)

@@ -36,7 +36,7 @@ func BenchmarkElementwise(b *testing.B) {
 		run("softmax197", func() { s.softmaxRows(d, x, rows*n/197, 197) })
 		run("softmaxBackward17", func() { s.softmaxRowsBackward(d, x, y, rows*n/17, 17, false) })
 		run("layerNorm", func() { s.layerNorm(d, mean, rstd, x, g, h, rows, n, 1e-6) })
-		run("layerNormDx", func() { s.layerNormDx(d, y, x, g, mean, rstd, rows, n, false) })
+		run("layerNormDx", func() { s.layerNormDx(d, y, x, g, mean, rstd, nil, nil, rows, n, false) })
 		run("layerNormGamma", func() { s.layerNormGamma(h, y, x, mean, rstd, rows, n) })
 		run("add", func() { s.add(d, x, y) })
 		run("mulAdd", func() { s.mulAdd(d, x, y) })

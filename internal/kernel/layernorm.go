@@ -27,9 +27,10 @@ func LayerNorm(dst, mean, rstd, x, gamma, beta []float32, rows, n int, eps float
 //
 //	h = (x-mean)·rstd, g = dy·gamma, dx = rstd·(g - avg(g) - h·avg(g·h))
 //
-// and always adds Σ dy·h to dgamma and Σ dy to dbeta (length n). dx, dgamma,
-// dbeta and gamma may be nil.
-func LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool) {
+// and always adds Σ dy·h to dgamma and Σ dy to dbeta (length n). dmean and dspread are
+// gradients of the rows' mean and of 1/rstd where others read them: dx gets
+// dmean/n + h·dspread/n more. dx, dgamma, dbeta, gamma, dmean and dspread may be nil.
+func LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd, dmean, dspread []float32, rows, n int, acc bool) {
 	need("dy", len(dy), rows*n)
 	need("x", len(x), rows*n)
 	need("mean", len(mean), rows)
@@ -50,7 +51,12 @@ func LayerNormBackward(dx, dgamma, dbeta, dy, x, gamma, mean, rstd []float32, ro
 	}
 	if dx != nil {
 		need("dx", len(dx), rows*n)
-		active.layerNormDx(dx, dy, x, gamma, mean, rstd, rows, n, acc)
+		for _, d := range [2][]float32{dmean, dspread} {
+			if d != nil {
+				need("gradient of a statistic", len(d), rows)
+			}
+		}
+		active.layerNormDx(dx, dy, x, gamma, mean, rstd, dmean, dspread, rows, n, acc)
 	}
 }
 
@@ -81,7 +87,7 @@ func layerNormGo(dst, mean, rstd, x, gamma, beta []float32, rows, n int, eps flo
 	}
 }
 
-func layerNormDxGo(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool) {
+func layerNormDxGo(dx, dy, x, gamma, mean, rstd, dmean, dspread []float32, rows, n int, acc bool) {
 	for r := range rows {
 		x, dy, dx := x[r*n:][:n], dy[r*n:][:n], dx[r*n:][:n]
 		m, k := mean[r], rstd[r]
@@ -93,6 +99,12 @@ func layerNormDxGo(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool
 			}
 			sg += float64(g)
 			sh += float64(g * ((v - m) * k))
+		}
+		if dmean != nil {
+			sg -= float64(dmean[r] / k)
+		}
+		if dspread != nil {
+			sh -= float64(dspread[r] / k)
 		}
 		ag, ah := float32(sg/float64(n)), float32(sh/float64(n))
 		for i, v := range x {

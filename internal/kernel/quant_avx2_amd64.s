@@ -500,6 +500,8 @@ write28:
 	VMOVUPS Y7, (AX)(R14*1)
 
 skip29:
+	TESTQ        R8, R8
+	JZ           noZeros30
 	VEXTRACTF128 $0x01, Y0, X10
 	VCVTPS2PD    X0, Y7
 	VCVTPS2PD    X10, Y13
@@ -508,6 +510,8 @@ skip29:
 	VCVTPS2PD    X10, Y14
 	VFNMADD231PD Y7, Y9, Y4
 	VFNMADD231PD Y13, Y14, Y5
+
+noZeros30:
 	VEXTRACTF128 $0x01, Y8, X9
 	VCVTPS2PD    X8, Y7
 	VCVTPS2PD    X9, Y8
@@ -541,12 +545,12 @@ tail22:
 	VMASKMOVPS (BX)(R12*1), Y0, Y0
 	VXORPS     X10, X10, X10
 	TESTQ      SI, SI
-	JZ         noZero30
+	JZ         noZero31
 	VMOVUPS    (R13), Y1
 	VMASKMOVPS (SI)(R12*1), Y1, Y1
 	VMOVAPS    Y1, Y10
 
-noZero30:
+noZero31:
 	VXORPS     X11, X11, X11
 	VXORPS     X12, X12, X12
 	VPMOVSXDQ  (R13), Y1
@@ -554,17 +558,17 @@ noZero30:
 	VMASKMOVPD (DI)(R12*2), Y1, Y1
 	VMASKMOVPD 32(DI)(R12*2), Y2, Y2
 	TESTQ      R8, R8
-	JZ         noZero31
+	JZ         noZero32
 	VPMOVSXDQ  (R13), Y4
 	VPMOVSXDQ  16(R13), Y3
 	VMASKMOVPD (R8)(R12*2), Y4, Y11
 	VMASKMOVPD 32(R8)(R12*2), Y3, Y12
 
-noZero31:
+noZero32:
 	MOVQ rows+176(FP), BX
 	MOVQ R12, SI
 
-down33:
+down34:
 	LEAQ         (SI)(R11*8), R9
 	PREFETCHT0   (CX)(R9*1)
 	PREFETCHT0   (DX)(R9*1)
@@ -591,18 +595,20 @@ down33:
 	VANDPS       Y6, Y3, Y4
 	VANDNPS      Y3, Y6, Y6
 	TESTQ        AX, AX
-	JZ           skip35
+	JZ           skip36
 	TESTQ        R10, R10
-	JZ           write34
+	JZ           write35
 	VMOVUPS      (R13), Y7
 	VMASKMOVPS   (AX)(SI*1), Y7, Y7
 	VADDPS       Y7, Y4, Y4
 
-write34:
+write35:
 	VMOVUPS    (R13), Y7
 	VMASKMOVPS Y4, Y7, (AX)(SI*1)
 
-skip35:
+skip36:
+	TESTQ        R8, R8
+	JZ           noZeros37
 	VEXTRACTF128 $0x01, Y0, X7
 	VCVTPS2PD    X0, Y4
 	VCVTPS2PD    X7, Y7
@@ -611,6 +617,8 @@ skip35:
 	VCVTPS2PD    X8, Y8
 	VFNMADD231PD Y4, Y6, Y11
 	VFNMADD231PD Y7, Y8, Y12
+
+noZeros37:
 	VEXTRACTF128 $0x01, Y5, X4
 	VCVTPS2PD    X5, Y5
 	VCVTPS2PD    X4, Y4
@@ -621,19 +629,19 @@ skip35:
 	VFMADD231PD  Y4, Y6, Y2
 	ADDQ         R11, SI
 	DECQ         BX
-	JNZ          down33
+	JNZ          down34
 	VPMOVSXDQ    (R13), Y0
 	VPMOVSXDQ    16(R13), Y3
 	VMASKMOVPD   Y1, Y0, (DI)(R12*2)
 	VMASKMOVPD   Y2, Y3, 32(DI)(R12*2)
 	TESTQ        R8, R8
-	JZ           noZero32
+	JZ           noZero33
 	VPMOVSXDQ    (R13), Y0
 	VPMOVSXDQ    16(R13), Y1
 	VMASKMOVPD   Y11, Y0, (R8)(R12*2)
 	VMASKMOVPD   Y12, Y1, 32(R8)(R12*2)
 
-noZero32:
+noZero33:
 done23:
 	VZEROUPPER
 	RET
@@ -647,9 +655,9 @@ TEXT ·quantizeU8AVX2(SB), NOSPLIT, $0-68
 	ANDQ $-8, DX
 	XORQ BX, BX
 	SUBQ $0x08, DX
-	JLT  tail37
+	JLT  tail39
 
-loop36:
+loop38:
 	VMOVUPS      (CX)(BX*1), Y0
 	VBROADCASTSS alpha+48(FP), Y1
 	VDIVPS       Y1, Y0, Y0
@@ -670,11 +678,11 @@ loop36:
 	ADDQ         $0x08, AX
 	ADDQ         $0x20, BX
 	SUBQ         $0x08, DX
-	JGE          loop36
+	JGE          loop38
 
-tail37:
+tail39:
 	ADDQ         $0x08, DX
-	JZ           done38
+	JZ           done40
 	LEAQ         tailMasks<>+32(SB), SI
 	SHLQ         $0x02, DX
 	SUBQ         DX, SI
@@ -694,7 +702,7 @@ tail37:
 	VCVTPS2DQ    Y0, Y0
 	ADDQ         $0x08, AX
 
-done38:
+done40:
 	VZEROUPPER
 	RET
 

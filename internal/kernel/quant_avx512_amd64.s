@@ -931,6 +931,8 @@ write31:
 	VMOVUPS Z9, (AX)(R14*1)
 
 skip32:
+	TESTQ         R8, R8
+	JZ            noZeros33
 	VEXTRACTF64X4 $0x01, Z2, Y15
 	VCVTPS2PD     Y2, Z9
 	VCVTPS2PD     Y15, Z15
@@ -939,6 +941,8 @@ skip32:
 	VCVTPS2PD     Y16, Z16
 	VFNMADD231PD  Z9, Z11, Z6
 	VFNMADD231PD  Z15, Z16, Z7
+
+noZeros33:
 	VEXTRACTF64X4 $0x01, Z10, Y9
 	VCVTPS2PD     Y10, Z10
 	VCVTPS2PD     Y9, Z9
@@ -971,27 +975,27 @@ tail25:
 	VMOVUPS.Z (BX)(R12*1), K1, Z2
 	VXORPS    X12, X12, X12
 	TESTQ     SI, SI
-	JZ        noZero33
+	JZ        noZero34
 	VMOVUPS.Z (SI)(R12*1), K1, Z3
 	VMOVAPS   Z3, Z12
 
-noZero33:
+noZero34:
 	VXORPS    X13, X13, X13
 	VXORPS    X14, X14, X14
 	KSHIFTRW  $0x08, K1, K2
 	VMOVUPD.Z (DI)(R12*2), K1, Z3
 	VMOVUPD.Z 64(DI)(R12*2), K2, Z4
 	TESTQ     R8, R8
-	JZ        noZero34
+	JZ        noZero35
 	KSHIFTRW  $0x08, K1, K2
 	VMOVUPD.Z (R8)(R12*2), K1, Z13
 	VMOVUPD.Z 64(R8)(R12*2), K2, Z14
 
-noZero34:
+noZero35:
 	MOVQ rows+176(FP), BX
 	MOVQ R12, SI
 
-down36:
+down37:
 	LEAQ        (SI)(R11*8), R9
 	PREFETCHT0  (CX)(R9*1)
 	PREFETCHT0  (DX)(R9*1)
@@ -1011,16 +1015,18 @@ down36:
 	VMOVAPS.Z   Z5, K2, Z6
 	VMOVAPS.Z   Z5, K3, Z8
 	TESTQ       AX, AX
-	JZ          skip38
+	JZ          skip39
 	TESTQ       R10, R10
-	JZ          write37
+	JZ          write38
 	VMOVUPS.Z   (AX)(SI*1), K1, Z9
 	VADDPS      Z9, Z6, Z6
 
-write37:
+write38:
 	VMOVUPS Z6, K1, (AX)(SI*1)
 
-skip38:
+skip39:
+	TESTQ         R8, R8
+	JZ            noZeros40
 	VEXTRACTF64X4 $0x01, Z2, Y9
 	VCVTPS2PD     Y2, Z6
 	VCVTPS2PD     Y9, Z9
@@ -1029,6 +1035,8 @@ skip38:
 	VCVTPS2PD     Y10, Z10
 	VFNMADD231PD  Z6, Z8, Z13
 	VFNMADD231PD  Z9, Z10, Z14
+
+noZeros40:
 	VEXTRACTF64X4 $0x01, Z7, Y6
 	VCVTPS2PD     Y7, Z7
 	VCVTPS2PD     Y6, Z6
@@ -1039,17 +1047,17 @@ skip38:
 	VFMADD231PD   Z6, Z8, Z4
 	ADDQ          R11, SI
 	DECQ          BX
-	JNZ           down36
+	JNZ           down37
 	KSHIFTRW      $0x08, K1, K2
 	VMOVUPD       Z3, K1, (DI)(R12*2)
 	VMOVUPD       Z4, K2, 64(DI)(R12*2)
 	TESTQ         R8, R8
-	JZ            noZero35
+	JZ            noZero36
 	KSHIFTRW      $0x08, K1, K2
 	VMOVUPD       Z13, K1, (R8)(R12*2)
 	VMOVUPD       Z14, K2, 64(R8)(R12*2)
 
-noZero35:
+noZero36:
 done26:
 	VZEROUPPER
 	RET
@@ -1067,9 +1075,9 @@ TEXT ·quantizeU8AVX512(SB), NOSPLIT, $0-68
 	VBROADCASTSS offset+64(FP), Z4
 	XORQ         BX, BX
 	SUBQ         $0x10, DX
-	JLT          tail40
+	JLT          tail42
 
-loop39:
+loop41:
 	VMOVUPS     (CX)(BX*1), Z5
 	VDIVPS      Z0, Z5, Z5
 	VRNDSCALEPS $0x08, Z5, Z5
@@ -1082,11 +1090,11 @@ loop39:
 	ADDQ        $0x10, AX
 	ADDQ        $0x40, BX
 	SUBQ        $0x10, DX
-	JGE         loop39
+	JGE         loop41
 
-tail40:
+tail42:
 	ADDQ        $0x10, DX
-	JZ          done41
+	JZ          done43
 	MOVQ        $-1, SI
 	BZHIQ       DX, SI, SI
 	KMOVW       SI, K1
@@ -1101,6 +1109,6 @@ tail40:
 	VPMOVDB     Z0, K1, (AX)
 	ADDQ        $0x10, AX
 
-done41:
+done43:
 	VZEROUPPER
 	RET

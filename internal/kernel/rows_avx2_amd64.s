@@ -1165,251 +1165,280 @@ variantsEnd27:
 	VZEROUPPER
 	RET
 
-// func layerNormDxAVX2(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, rstd []float32, rows int, n int, acc bool)
+// func layerNormDxAVX2(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, rstd []float32, dmean []float32, dspread []float32, rows int, n int, acc bool)
 // Requires: AVX, AVX2, FMA3
-TEXT ·layerNormDxAVX2(SB), NOSPLIT, $0-161
+TEXT ·layerNormDxAVX2(SB), NOSPLIT, $0-209
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         gamma_base+72(FP), BX
 	MOVQ         mean_base+96(FP), SI
 	MOVQ         rstd_base+120(FP), DI
-	MOVQ         rows+144(FP), R8
-	MOVQ         n+152(FP), R9
+	XORQ         R8, R8
+	MOVQ         rows+192(FP), R9
+	MOVQ         n+200(FP), R10
 	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   R9, X0, X0
+	VCVTSI2SSQ   R10, X0, X0
 	VBROADCASTSS X0, Y0
-	MOVQ         R9, R11
-	ANDQ         $0x07, R11
-	MOVQ         R9, R10
-	SUBQ         R11, R10
+	MOVQ         R10, R12
+	ANDQ         $0x07, R12
+	MOVQ         R10, R11
+	SUBQ         R12, R11
+	SHLQ         $0x02, R11
+	MOVQ         R12, R13
+	LEAQ         tailMasks<>+32(SB), R14
+	SHLQ         $0x02, R13
+	SUBQ         R13, R14
 	SHLQ         $0x02, R10
-	MOVQ         R11, R12
-	LEAQ         tailMasks<>+32(SB), R13
-	SHLQ         $0x02, R12
-	SUBQ         R12, R13
-	SHLQ         $0x02, R9
-	MOVB         acc+160(FP), R12
-	MOVBQZX      R12, R12
+	MOVB         acc+208(FP), R13
+	MOVBQZX      R13, R13
 	TESTQ        BX, BX
 	JZ           variant76
-	TESTQ        R12, R12
+	TESTQ        R13, R13
 	JZ           variant77
 
 rows78:
-	VBROADCASTSS (SI), Y1
-	VBROADCASTSS (DI), Y2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+	VBROADCASTSS (SI)(R8*4), Y1
+	VBROADCASTSS (DI)(R8*4), Y2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	XORQ         R12, R12
+	XORQ         R13, R13
 
 cols79:
-	CMPQ        R12, R10
+	CMPQ        R13, R11
 	JGE         colsTail80
-	VMOVUPS     (CX)(R12*1), Y5
-	VMOVUPS     (BX)(R12*1), Y6
+	VMOVUPS     (CX)(R13*1), Y5
+	VMOVUPS     (BX)(R13*1), Y6
 	VMULPS      Y6, Y5, Y5
-	VMOVUPS     (DX)(R12*1), Y6
+	VMOVUPS     (DX)(R13*1), Y6
 	VSUBPS      Y1, Y6, Y6
 	VMULPS      Y2, Y6, Y6
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
-	ADDQ        $0x20, R12
+	ADDQ        $0x20, R13
 	JMP         cols79
 
 colsTail80:
-	TESTQ       R11, R11
+	TESTQ       R12, R12
 	JZ          colsDone81
-	VMOVUPS     (R13), Y5
-	VMASKMOVPS  (CX)(R12*1), Y5, Y5
-	VMOVUPS     (R13), Y6
-	VMASKMOVPS  (BX)(R12*1), Y6, Y6
+	VMOVUPS     (R14), Y5
+	VMASKMOVPS  (CX)(R13*1), Y5, Y5
+	VMOVUPS     (R14), Y6
+	VMASKMOVPS  (BX)(R13*1), Y6, Y6
 	VMULPS      Y6, Y5, Y5
-	VMOVUPS     (R13), Y6
-	VMASKMOVPS  (DX)(R12*1), Y6, Y6
+	VMOVUPS     (R14), Y6
+	VMASKMOVPS  (DX)(R13*1), Y6, Y6
 	VSUBPS      Y1, Y6, Y6
 	VMULPS      Y2, Y6, Y6
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
 colsDone81:
-	VPERM2F128 $0x01, Y3, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0x4e, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0xb1, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VDIVPS     Y0, Y3, Y3
-	VPERM2F128 $0x01, Y4, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VDIVPS     Y0, Y4, Y4
-	XORQ       R12, R12
+	VPERM2F128   $0x01, Y3, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERM2F128   $0x01, Y4, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0xb1, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	MOVQ         dmean_base+144(FP), R13
+	TESTQ        R13, R13
+	JZ           none82
+	VBROADCASTSS (R13)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
 
-cols82:
-	CMPQ         R12, R10
-	JGE          colsTail83
-	VMOVUPS      (CX)(R12*1), Y5
-	VMOVUPS      (BX)(R12*1), Y6
+none82:
+	MOVQ         dspread_base+168(FP), R13
+	TESTQ        R13, R13
+	JZ           none83
+	VBROADCASTSS (R13)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y4, Y4
+
+none83:
+	VDIVPS Y0, Y3, Y3
+	VDIVPS Y0, Y4, Y4
+	INCQ   R8
+	XORQ   R13, R13
+
+cols84:
+	CMPQ         R13, R11
+	JGE          colsTail85
+	VMOVUPS      (CX)(R13*1), Y5
+	VMOVUPS      (BX)(R13*1), Y6
 	VMULPS       Y6, Y5, Y5
-	VMOVUPS      (DX)(R12*1), Y6
+	VMOVUPS      (DX)(R13*1), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y2, Y6, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y4, Y6, Y5
-	VMOVUPS      (AX)(R12*1), Y6
+	VMOVUPS      (AX)(R13*1), Y6
 	VFMADD213PS  Y6, Y2, Y5
-	VMOVUPS      Y5, (AX)(R12*1)
-	ADDQ         $0x20, R12
-	JMP          cols82
+	VMOVUPS      Y5, (AX)(R13*1)
+	ADDQ         $0x20, R13
+	JMP          cols84
 
-colsTail83:
-	TESTQ        R11, R11
-	JZ           colsDone84
-	VMOVUPS      (R13), Y5
-	VMASKMOVPS   (CX)(R12*1), Y5, Y5
-	VMOVUPS      (R13), Y6
-	VMASKMOVPS   (BX)(R12*1), Y6, Y6
+colsTail85:
+	TESTQ        R12, R12
+	JZ           colsDone86
+	VMOVUPS      (R14), Y5
+	VMASKMOVPS   (CX)(R13*1), Y5, Y5
+	VMOVUPS      (R14), Y6
+	VMASKMOVPS   (BX)(R13*1), Y6, Y6
 	VMULPS       Y6, Y5, Y5
-	VMOVUPS      (R13), Y6
-	VMASKMOVPS   (DX)(R12*1), Y6, Y6
+	VMOVUPS      (R14), Y6
+	VMASKMOVPS   (DX)(R13*1), Y6, Y6
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y2, Y6, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y4, Y6, Y5
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   (AX)(R12*1), Y1, Y1
+	VMOVUPS      (R14), Y1
+	VMASKMOVPS   (AX)(R13*1), Y1, Y1
 	VFMADD213PS  Y1, Y2, Y5
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y5, Y1, (AX)(R12*1)
+	VMOVUPS      (R14), Y1
+	VMASKMOVPS   Y5, Y1, (AX)(R13*1)
 
-colsDone84:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
+colsDone86:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
 	JNZ  rows78
 	JMP  variantsEnd75
 
 variant77:
-rows85:
-	VBROADCASTSS (SI), Y1
-	VBROADCASTSS (DI), Y2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+rows87:
+	VBROADCASTSS (SI)(R8*4), Y1
+	VBROADCASTSS (DI)(R8*4), Y2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	XORQ         R12, R12
+	XORQ         R13, R13
 
-cols86:
-	CMPQ        R12, R10
-	JGE         colsTail87
-	VMOVUPS     (CX)(R12*1), Y5
-	VMOVUPS     (BX)(R12*1), Y6
+cols88:
+	CMPQ        R13, R11
+	JGE         colsTail89
+	VMOVUPS     (CX)(R13*1), Y5
+	VMOVUPS     (BX)(R13*1), Y6
 	VMULPS      Y6, Y5, Y5
-	VMOVUPS     (DX)(R12*1), Y6
+	VMOVUPS     (DX)(R13*1), Y6
 	VSUBPS      Y1, Y6, Y6
 	VMULPS      Y2, Y6, Y6
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
-	ADDQ        $0x20, R12
-	JMP         cols86
+	ADDQ        $0x20, R13
+	JMP         cols88
 
-colsTail87:
-	TESTQ       R11, R11
-	JZ          colsDone88
-	VMOVUPS     (R13), Y5
-	VMASKMOVPS  (CX)(R12*1), Y5, Y5
-	VMOVUPS     (R13), Y6
-	VMASKMOVPS  (BX)(R12*1), Y6, Y6
+colsTail89:
+	TESTQ       R12, R12
+	JZ          colsDone90
+	VMOVUPS     (R14), Y5
+	VMASKMOVPS  (CX)(R13*1), Y5, Y5
+	VMOVUPS     (R14), Y6
+	VMASKMOVPS  (BX)(R13*1), Y6, Y6
 	VMULPS      Y6, Y5, Y5
-	VMOVUPS     (R13), Y6
-	VMASKMOVPS  (DX)(R12*1), Y6, Y6
+	VMOVUPS     (R14), Y6
+	VMASKMOVPS  (DX)(R13*1), Y6, Y6
 	VSUBPS      Y1, Y6, Y6
 	VMULPS      Y2, Y6, Y6
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone88:
-	VPERM2F128 $0x01, Y3, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0x4e, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0xb1, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VDIVPS     Y0, Y3, Y3
-	VPERM2F128 $0x01, Y4, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VDIVPS     Y0, Y4, Y4
-	XORQ       R12, R12
+colsDone90:
+	VPERM2F128   $0x01, Y3, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERM2F128   $0x01, Y4, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0xb1, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	MOVQ         dmean_base+144(FP), R13
+	TESTQ        R13, R13
+	JZ           none91
+	VBROADCASTSS (R13)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
 
-cols89:
-	CMPQ         R12, R10
-	JGE          colsTail90
-	VMOVUPS      (CX)(R12*1), Y5
-	VMOVUPS      (BX)(R12*1), Y6
+none91:
+	MOVQ         dspread_base+168(FP), R13
+	TESTQ        R13, R13
+	JZ           none92
+	VBROADCASTSS (R13)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y4, Y4
+
+none92:
+	VDIVPS Y0, Y3, Y3
+	VDIVPS Y0, Y4, Y4
+	INCQ   R8
+	XORQ   R13, R13
+
+cols93:
+	CMPQ         R13, R11
+	JGE          colsTail94
+	VMOVUPS      (CX)(R13*1), Y5
+	VMOVUPS      (BX)(R13*1), Y6
 	VMULPS       Y6, Y5, Y5
-	VMOVUPS      (DX)(R12*1), Y6
+	VMOVUPS      (DX)(R13*1), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y2, Y6, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y4, Y6, Y5
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      Y5, (AX)(R12*1)
-	ADDQ         $0x20, R12
-	JMP          cols89
+	VMOVUPS      Y5, (AX)(R13*1)
+	ADDQ         $0x20, R13
+	JMP          cols93
 
-colsTail90:
-	TESTQ        R11, R11
-	JZ           colsDone91
-	VMOVUPS      (R13), Y5
-	VMASKMOVPS   (CX)(R12*1), Y5, Y5
-	VMOVUPS      (R13), Y6
-	VMASKMOVPS   (BX)(R12*1), Y6, Y6
+colsTail94:
+	TESTQ        R12, R12
+	JZ           colsDone95
+	VMOVUPS      (R14), Y5
+	VMASKMOVPS   (CX)(R13*1), Y5, Y5
+	VMOVUPS      (R14), Y6
+	VMASKMOVPS   (BX)(R13*1), Y6, Y6
 	VMULPS       Y6, Y5, Y5
-	VMOVUPS      (R13), Y6
-	VMASKMOVPS   (DX)(R12*1), Y6, Y6
+	VMOVUPS      (R14), Y6
+	VMASKMOVPS   (DX)(R13*1), Y6, Y6
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y2, Y6, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y4, Y6, Y5
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      (R13), Y1
-	VMASKMOVPS   Y5, Y1, (AX)(R12*1)
+	VMOVUPS      (R14), Y1
+	VMASKMOVPS   Y5, Y1, (AX)(R13*1)
 
-colsDone91:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
-	JNZ  rows85
+colsDone95:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
+	JNZ  rows87
 	JMP  variantsEnd75
 
 variant76:
-	TESTQ R12, R12
-	JZ    variant92
+	TESTQ R13, R13
+	JZ    variant96
 
-rows93:
-	VBROADCASTSS (SI), Y1
-	VBROADCASTSS (DI), Y2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+rows97:
+	VBROADCASTSS (SI)(R8*4), Y1
+	VBROADCASTSS (DI)(R8*4), Y2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols94:
-	CMPQ        BX, R10
-	JGE         colsTail95
+cols98:
+	CMPQ        BX, R11
+	JGE         colsTail99
 	VMOVUPS     (CX)(BX*1), Y5
 	VMOVUPS     (DX)(BX*1), Y6
 	VSUBPS      Y1, Y6, Y6
@@ -1417,40 +1446,57 @@ cols94:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 	ADDQ        $0x20, BX
-	JMP         cols94
+	JMP         cols98
 
-colsTail95:
-	TESTQ       R11, R11
-	JZ          colsDone96
-	VMOVUPS     (R13), Y5
+colsTail99:
+	TESTQ       R12, R12
+	JZ          colsDone100
+	VMOVUPS     (R14), Y5
 	VMASKMOVPS  (CX)(BX*1), Y5, Y5
-	VMOVUPS     (R13), Y6
+	VMOVUPS     (R14), Y6
 	VMASKMOVPS  (DX)(BX*1), Y6, Y6
 	VSUBPS      Y1, Y6, Y6
 	VMULPS      Y2, Y6, Y6
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone96:
-	VPERM2F128 $0x01, Y3, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0x4e, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0xb1, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VDIVPS     Y0, Y3, Y3
-	VPERM2F128 $0x01, Y4, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VDIVPS     Y0, Y4, Y4
-	XORQ       BX, BX
+colsDone100:
+	VPERM2F128   $0x01, Y3, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERM2F128   $0x01, Y4, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0xb1, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	MOVQ         dmean_base+144(FP), BX
+	TESTQ        BX, BX
+	JZ           none101
+	VBROADCASTSS (BX)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
 
-cols97:
-	CMPQ         BX, R10
-	JGE          colsTail98
+none101:
+	MOVQ         dspread_base+168(FP), BX
+	TESTQ        BX, BX
+	JZ           none102
+	VBROADCASTSS (BX)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y4, Y4
+
+none102:
+	VDIVPS Y0, Y3, Y3
+	VDIVPS Y0, Y4, Y4
+	INCQ   R8
+	XORQ   BX, BX
+
+cols103:
+	CMPQ         BX, R11
+	JGE          colsTail104
 	VMOVUPS      (CX)(BX*1), Y5
 	VMOVUPS      (DX)(BX*1), Y6
 	VSUBPS       Y1, Y6, Y6
@@ -1461,46 +1507,44 @@ cols97:
 	VFMADD213PS  Y6, Y2, Y5
 	VMOVUPS      Y5, (AX)(BX*1)
 	ADDQ         $0x20, BX
-	JMP          cols97
+	JMP          cols103
 
-colsTail98:
-	TESTQ        R11, R11
-	JZ           colsDone99
-	VMOVUPS      (R13), Y5
+colsTail104:
+	TESTQ        R12, R12
+	JZ           colsDone105
+	VMOVUPS      (R14), Y5
 	VMASKMOVPS   (CX)(BX*1), Y5, Y5
-	VMOVUPS      (R13), Y6
+	VMOVUPS      (R14), Y6
 	VMASKMOVPS   (DX)(BX*1), Y6, Y6
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y2, Y6, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y4, Y6, Y5
-	VMOVUPS      (R13), Y1
+	VMOVUPS      (R14), Y1
 	VMASKMOVPS   (AX)(BX*1), Y1, Y1
 	VFMADD213PS  Y1, Y2, Y5
-	VMOVUPS      (R13), Y1
+	VMOVUPS      (R14), Y1
 	VMASKMOVPS   Y5, Y1, (AX)(BX*1)
 
-colsDone99:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
-	JNZ  rows93
+colsDone105:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
+	JNZ  rows97
 	JMP  variantsEnd75
 
-variant92:
-rows100:
-	VBROADCASTSS (SI), Y1
-	VBROADCASTSS (DI), Y2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+variant96:
+rows106:
+	VBROADCASTSS (SI)(R8*4), Y1
+	VBROADCASTSS (DI)(R8*4), Y2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols101:
-	CMPQ        BX, R10
-	JGE         colsTail102
+cols107:
+	CMPQ        BX, R11
+	JGE         colsTail108
 	VMOVUPS     (CX)(BX*1), Y5
 	VMOVUPS     (DX)(BX*1), Y6
 	VSUBPS      Y1, Y6, Y6
@@ -1508,40 +1552,57 @@ cols101:
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 	ADDQ        $0x20, BX
-	JMP         cols101
+	JMP         cols107
 
-colsTail102:
-	TESTQ       R11, R11
-	JZ          colsDone103
-	VMOVUPS     (R13), Y5
+colsTail108:
+	TESTQ       R12, R12
+	JZ          colsDone109
+	VMOVUPS     (R14), Y5
 	VMASKMOVPS  (CX)(BX*1), Y5, Y5
-	VMOVUPS     (R13), Y6
+	VMOVUPS     (R14), Y6
 	VMASKMOVPS  (DX)(BX*1), Y6, Y6
 	VSUBPS      Y1, Y6, Y6
 	VMULPS      Y2, Y6, Y6
 	VADDPS      Y5, Y3, Y3
 	VFMADD231PS Y5, Y6, Y4
 
-colsDone103:
-	VPERM2F128 $0x01, Y3, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0x4e, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VPERMILPS  $0xb1, Y3, Y5
-	VADDPS     Y5, Y3, Y3
-	VDIVPS     Y0, Y3, Y3
-	VPERM2F128 $0x01, Y4, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0x4e, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VPERMILPS  $0xb1, Y4, Y5
-	VADDPS     Y5, Y4, Y4
-	VDIVPS     Y0, Y4, Y4
-	XORQ       BX, BX
+colsDone109:
+	VPERM2F128   $0x01, Y3, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0x4e, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERMILPS    $0xb1, Y3, Y5
+	VADDPS       Y5, Y3, Y3
+	VPERM2F128   $0x01, Y4, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0x4e, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	VPERMILPS    $0xb1, Y4, Y5
+	VADDPS       Y5, Y4, Y4
+	MOVQ         dmean_base+144(FP), BX
+	TESTQ        BX, BX
+	JZ           none110
+	VBROADCASTSS (BX)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y3, Y3
 
-cols104:
-	CMPQ         BX, R10
-	JGE          colsTail105
+none110:
+	MOVQ         dspread_base+168(FP), BX
+	TESTQ        BX, BX
+	JZ           none111
+	VBROADCASTSS (BX)(R8*4), Y5
+	VDIVPS       Y2, Y5, Y5
+	VSUBPS       Y5, Y4, Y4
+
+none111:
+	VDIVPS Y0, Y3, Y3
+	VDIVPS Y0, Y4, Y4
+	INCQ   R8
+	XORQ   BX, BX
+
+cols112:
+	CMPQ         BX, R11
+	JGE          colsTail113
 	VMOVUPS      (CX)(BX*1), Y5
 	VMOVUPS      (DX)(BX*1), Y6
 	VSUBPS       Y1, Y6, Y6
@@ -1551,29 +1612,29 @@ cols104:
 	VMULPS       Y2, Y5, Y5
 	VMOVUPS      Y5, (AX)(BX*1)
 	ADDQ         $0x20, BX
-	JMP          cols104
+	JMP          cols112
 
-colsTail105:
-	TESTQ        R11, R11
-	JZ           colsDone106
-	VMOVUPS      (R13), Y5
+colsTail113:
+	TESTQ        R12, R12
+	JZ           colsDone114
+	VMOVUPS      (R14), Y5
 	VMASKMOVPS   (CX)(BX*1), Y5, Y5
-	VMOVUPS      (R13), Y6
+	VMOVUPS      (R14), Y6
 	VMASKMOVPS   (DX)(BX*1), Y6, Y6
 	VSUBPS       Y1, Y6, Y6
 	VMULPS       Y2, Y6, Y6
 	VSUBPS       Y3, Y5, Y5
 	VFNMADD231PS Y4, Y6, Y5
 	VMULPS       Y2, Y5, Y5
-	VMOVUPS      (R13), Y1
+	VMOVUPS      (R14), Y1
 	VMASKMOVPS   Y5, Y1, (AX)(BX*1)
 
-colsDone106:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
-	JNZ  rows100
+colsDone114:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
+	JNZ  rows106
 
 variantsEnd75:
 	VZEROUPPER
@@ -1593,9 +1654,9 @@ TEXT ·layerNormGammaAVX2(SB), NOSPLIT, $0-136
 	SHLQ $0x02, R9
 	XORQ R10, R10
 
-strip4107:
+strip4115:
 	CMPQ    R8, $0x20
-	JLT     strip1108
+	JLT     strip1116
 	VMOVUPS (AX)(R10*1), Y0
 	VMOVUPS 32(AX)(R10*1), Y1
 	VMOVUPS 64(AX)(R10*1), Y2
@@ -1605,7 +1666,7 @@ strip4107:
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down111:
+down119:
 	VBROADCASTSS (BX)(R14*4), Y4
 	VBROADCASTSS (SI)(R14*4), Y5
 	VMOVUPS      (R12)(R10*1), Y6
@@ -1632,25 +1693,25 @@ down111:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down111
+	JNZ          down119
 	VMOVUPS      Y0, (AX)(R10*1)
 	VMOVUPS      Y1, 32(AX)(R10*1)
 	VMOVUPS      Y2, 64(AX)(R10*1)
 	VMOVUPS      Y3, 96(AX)(R10*1)
 	ADDQ         $+128, R10
 	SUBQ         $0x20, R8
-	JMP          strip4107
+	JMP          strip4115
 
-strip1108:
+strip1116:
 	CMPQ    R8, $0x08
-	JLT     stripTail109
+	JLT     stripTail117
 	VMOVUPS (AX)(R10*1), Y0
 	MOVQ    CX, R11
 	MOVQ    DX, R12
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down112:
+down120:
 	VBROADCASTSS (BX)(R14*4), Y1
 	VBROADCASTSS (SI)(R14*4), Y2
 	VMOVUPS      (R12)(R10*1), Y3
@@ -1662,15 +1723,15 @@ down112:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down112
+	JNZ          down120
 	VMOVUPS      Y0, (AX)(R10*1)
 	ADDQ         $+32, R10
 	SUBQ         $0x08, R8
-	JMP          strip1108
+	JMP          strip1116
 
-stripTail109:
+stripTail117:
 	TESTQ      R8, R8
-	JZ         stripDone110
+	JZ         stripDone118
 	LEAQ       tailMasks<>+32(SB), R11
 	SHLQ       $0x02, R8
 	SUBQ       R8, R11
@@ -1679,7 +1740,7 @@ stripTail109:
 	MOVQ       DX, DX
 	XORQ       R8, R8
 
-down113:
+down121:
 	VBROADCASTSS (BX)(R8*4), Y1
 	VBROADCASTSS (SI)(R8*4), Y2
 	VMOVUPS      (R11), Y3
@@ -1693,11 +1754,11 @@ down113:
 	ADDQ         R9, DX
 	INCQ         R8
 	DECQ         DI
-	JNZ          down113
+	JNZ          down121
 	VMOVUPS      (R11), Y1
 	VMASKMOVPS   Y0, Y1, (AX)(R10*1)
 
-stripDone110:
+stripDone118:
 	VZEROUPPER
 	RET
 
@@ -1720,22 +1781,22 @@ TEXT ·addBiasAVX2(SB), NOSPLIT, $0-88
 	SUBQ R9, R10
 	SHLQ $0x02, SI
 
-rows114:
+rows122:
 	XORQ R9, R9
 
-cols115:
+cols123:
 	CMPQ    R9, DI
-	JGE     colsTail116
+	JGE     colsTail124
 	VMOVUPS (CX)(R9*1), Y0
 	VMOVUPS (DX)(R9*1), Y1
 	VADDPS  Y1, Y0, Y0
 	VMOVUPS Y0, (AX)(R9*1)
 	ADDQ    $0x20, R9
-	JMP     cols115
+	JMP     cols123
 
-colsTail116:
+colsTail124:
 	TESTQ      R8, R8
-	JZ         colsDone117
+	JZ         colsDone125
 	VMOVUPS    (R10), Y0
 	VMASKMOVPS (CX)(R9*1), Y0, Y0
 	VMOVUPS    (R10), Y1
@@ -1744,11 +1805,11 @@ colsTail116:
 	VMOVUPS    (R10), Y1
 	VMASKMOVPS Y0, Y1, (AX)(R9*1)
 
-colsDone117:
+colsDone125:
 	ADDQ SI, AX
 	ADDQ SI, CX
 	DECQ BX
-	JNZ  rows114
+	JNZ  rows122
 	VZEROUPPER
 	RET
 
@@ -1763,9 +1824,9 @@ TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, SI
 	XORQ DI, DI
 
-strip4118:
+strip4126:
 	CMPQ    BX, $0x20
-	JLT     strip1119
+	JLT     strip1127
 	VMOVUPS (AX)(DI*1), Y0
 	VMOVUPS 32(AX)(DI*1), Y1
 	VMOVUPS 64(AX)(DI*1), Y2
@@ -1773,7 +1834,7 @@ strip4118:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down122:
+down130:
 	VMOVUPS (R8)(DI*1), Y4
 	VADDPS  Y4, Y0, Y0
 	VMOVUPS 32(R8)(DI*1), Y4
@@ -1784,36 +1845,36 @@ down122:
 	VADDPS  Y4, Y3, Y3
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down122
+	JNZ     down130
 	VMOVUPS Y0, (AX)(DI*1)
 	VMOVUPS Y1, 32(AX)(DI*1)
 	VMOVUPS Y2, 64(AX)(DI*1)
 	VMOVUPS Y3, 96(AX)(DI*1)
 	ADDQ    $+128, DI
 	SUBQ    $0x20, BX
-	JMP     strip4118
+	JMP     strip4126
 
-strip1119:
+strip1127:
 	CMPQ    BX, $0x08
-	JLT     stripTail120
+	JLT     stripTail128
 	VMOVUPS (AX)(DI*1), Y0
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down123:
+down131:
 	VMOVUPS (R8)(DI*1), Y1
 	VADDPS  Y1, Y0, Y0
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down123
+	JNZ     down131
 	VMOVUPS Y0, (AX)(DI*1)
 	ADDQ    $+32, DI
 	SUBQ    $0x08, BX
-	JMP     strip1119
+	JMP     strip1127
 
-stripTail120:
+stripTail128:
 	TESTQ      BX, BX
-	JZ         stripDone121
+	JZ         stripDone129
 	LEAQ       tailMasks<>+32(SB), R8
 	SHLQ       $0x02, BX
 	SUBQ       BX, R8
@@ -1821,17 +1882,17 @@ stripTail120:
 	VMASKMOVPS (AX)(DI*1), Y0, Y0
 	MOVQ       DX, DX
 
-down124:
+down132:
 	VMOVUPS    (R8), Y1
 	VMASKMOVPS (CX)(DI*1), Y1, Y1
 	VADDPS     Y1, Y0, Y0
 	ADDQ       SI, CX
 	DECQ       DX
-	JNZ        down124
+	JNZ        down132
 	VMOVUPS    (R8), Y1
 	VMASKMOVPS Y0, Y1, (AX)(DI*1)
 
-stripDone121:
+stripDone129:
 	VZEROUPPER
 	RET
 
@@ -1847,9 +1908,9 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-56
 	VXORPS X3, X3, X3
 	XORQ   BX, BX
 	SUBQ   $0x10, DX
-	JLT    tail126
+	JLT    tail134
 
-loop125:
+loop133:
 	VMOVUPS      (AX)(BX*1), Y4
 	VEXTRACTF128 $0x01, Y4, X5
 	VCVTPS2PD    X4, Y4
@@ -1872,11 +1933,11 @@ loop125:
 	VFMADD231PD  Y5, Y7, Y3
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JGE          loop125
+	JGE          loop133
 
-tail126:
+tail134:
 	ADDQ         $0x10, DX
-	JZ           done127
+	JZ           done135
 	MOVQ         $0x00000008, DI
 	MOVQ         DX, SI
 	CMPQ         SI, DI
@@ -1913,7 +1974,7 @@ tail126:
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  Y5, Y7, Y3
 
-done127:
+done135:
 	VADDPD       Y2, Y0, Y0
 	VADDPD       Y3, Y1, Y1
 	VADDPD       Y1, Y0, Y0

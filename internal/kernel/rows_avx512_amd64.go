@@ -19,10 +19,10 @@ func softmaxRowsBackwardAVX512(dx []float32, y []float32, dy []float32, rows int
 //go:noescape
 func layerNormAVX512(dst []float32, mean []float32, rstd []float32, x []float32, gamma []float32, beta []float32, rows int, n int, eps float32)
 
-// layerNormDxAVX512 writes or adds the gradient of layerNorm with respect to x; rows and n are positive, gamma may be nil.
+// layerNormDxAVX512 writes or adds the gradient of layerNorm with respect to x; rows and n are positive, gamma, dmean and dspread may be nil.
 //
 //go:noescape
-func layerNormDxAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, rstd []float32, rows int, n int, acc bool)
+func layerNormDxAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, rstd []float32, dmean []float32, dspread []float32, rows int, n int, acc bool)
 
 // layerNormGammaAVX512 adds the gradient of gamma; rows and n are positive.
 //

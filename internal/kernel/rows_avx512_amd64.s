@@ -1100,243 +1100,272 @@ variantsEnd27:
 	VZEROUPPER
 	RET
 
-// func layerNormDxAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, rstd []float32, rows int, n int, acc bool)
+// func layerNormDxAVX512(dx []float32, dy []float32, x []float32, gamma []float32, mean []float32, rstd []float32, dmean []float32, dspread []float32, rows int, n int, acc bool)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·layerNormDxAVX512(SB), NOSPLIT, $0-161
+TEXT ·layerNormDxAVX512(SB), NOSPLIT, $0-209
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
 	MOVQ         gamma_base+72(FP), BX
 	MOVQ         mean_base+96(FP), SI
 	MOVQ         rstd_base+120(FP), DI
-	MOVQ         rows+144(FP), R8
-	MOVQ         n+152(FP), R9
+	XORQ         R8, R8
+	MOVQ         rows+192(FP), R9
+	MOVQ         n+200(FP), R10
 	VXORPS       X0, X0, X0
-	VCVTSI2SSQ   R9, X0, X0
+	VCVTSI2SSQ   R10, X0, X0
 	VBROADCASTSS X0, Z0
-	MOVQ         R9, R11
-	ANDQ         $0x0f, R11
-	MOVQ         R9, R10
-	SUBQ         R11, R10
+	MOVQ         R10, R12
+	ANDQ         $0x0f, R12
+	MOVQ         R10, R11
+	SUBQ         R12, R11
+	SHLQ         $0x02, R11
+	MOVQ         $-1, R13
+	BZHIQ        R12, R13, R13
+	KMOVW        R13, K1
 	SHLQ         $0x02, R10
-	MOVQ         $-1, R12
-	BZHIQ        R11, R12, R12
-	KMOVW        R12, K1
-	SHLQ         $0x02, R9
-	MOVB         acc+160(FP), R11
-	MOVBQZX      R11, R11
+	MOVB         acc+208(FP), R12
+	MOVBQZX      R12, R12
 	TESTQ        BX, BX
 	JZ           variant76
-	TESTQ        R11, R11
+	TESTQ        R12, R12
 	JZ           variant77
 
 rows78:
-	VBROADCASTSS (SI), Z1
-	VBROADCASTSS (DI), Z2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+	VBROADCASTSS (SI)(R8*4), Z1
+	VBROADCASTSS (DI)(R8*4), Z2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	XORQ         R11, R11
+	XORQ         R12, R12
 
 cols79:
-	CMPQ        R11, R10
+	CMPQ        R12, R11
 	JGE         colsTail80
-	VMOVUPS     (CX)(R11*1), Z5
-	VMOVUPS     (BX)(R11*1), Z6
+	VMOVUPS     (CX)(R12*1), Z5
+	VMOVUPS     (BX)(R12*1), Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS     (DX)(R11*1), Z6
+	VMOVUPS     (DX)(R12*1), Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
-	ADDQ        $0x40, R11
+	ADDQ        $0x40, R12
 	JMP         cols79
 
 colsTail80:
 	KORTESTW    K1, K1
 	JZ          colsDone81
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VMOVUPS.Z   (BX)(R11*1), K1, Z6
+	VMOVUPS.Z   (CX)(R12*1), K1, Z5
+	VMOVUPS.Z   (BX)(R12*1), K1, Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS.Z   (DX)(R11*1), K1, Z6
+	VMOVUPS.Z   (DX)(R12*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
 colsDone81:
-	VSHUFF32X4 $0x4e, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VSHUFF32X4 $0xb1, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0x4e, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0xb1, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VDIVPS     Z0, Z3, Z3
-	VSHUFF32X4 $0x4e, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VDIVPS     Z0, Z4, Z4
-	XORQ       R11, R11
+	VSHUFF32X4   $0x4e, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0xb1, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0x4e, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0xb1, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0x4e, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	MOVQ         dmean_base+144(FP), R12
+	TESTQ        R12, R12
+	JZ           none82
+	VBROADCASTSS (R12)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z3, Z3
 
-cols82:
-	CMPQ         R11, R10
-	JGE          colsTail83
-	VMOVUPS      (CX)(R11*1), Z5
-	VMOVUPS      (BX)(R11*1), Z6
+none82:
+	MOVQ         dspread_base+168(FP), R12
+	TESTQ        R12, R12
+	JZ           none83
+	VBROADCASTSS (R12)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z4, Z4
+
+none83:
+	VDIVPS Z0, Z3, Z3
+	VDIVPS Z0, Z4, Z4
+	INCQ   R8
+	XORQ   R12, R12
+
+cols84:
+	CMPQ         R12, R11
+	JGE          colsTail85
+	VMOVUPS      (CX)(R12*1), Z5
+	VMOVUPS      (BX)(R12*1), Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS      (DX)(R11*1), Z6
+	VMOVUPS      (DX)(R12*1), Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
-	VMOVUPS      (AX)(R11*1), Z6
+	VMOVUPS      (AX)(R12*1), Z6
 	VFMADD213PS  Z6, Z2, Z5
-	VMOVUPS      Z5, (AX)(R11*1)
-	ADDQ         $0x40, R11
-	JMP          cols82
+	VMOVUPS      Z5, (AX)(R12*1)
+	ADDQ         $0x40, R12
+	JMP          cols84
 
-colsTail83:
+colsTail85:
 	KORTESTW     K1, K1
-	JZ           colsDone84
-	VMOVUPS.Z    (CX)(R11*1), K1, Z5
-	VMOVUPS.Z    (BX)(R11*1), K1, Z6
+	JZ           colsDone86
+	VMOVUPS.Z    (CX)(R12*1), K1, Z5
+	VMOVUPS.Z    (BX)(R12*1), K1, Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS.Z    (DX)(R11*1), K1, Z6
+	VMOVUPS.Z    (DX)(R12*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
-	VMOVUPS.Z    (AX)(R11*1), K1, Z1
+	VMOVUPS.Z    (AX)(R12*1), K1, Z1
 	VFMADD213PS  Z1, Z2, Z5
-	VMOVUPS      Z5, K1, (AX)(R11*1)
+	VMOVUPS      Z5, K1, (AX)(R12*1)
 
-colsDone84:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
+colsDone86:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
 	JNZ  rows78
 	JMP  variantsEnd75
 
 variant77:
-rows85:
-	VBROADCASTSS (SI), Z1
-	VBROADCASTSS (DI), Z2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+rows87:
+	VBROADCASTSS (SI)(R8*4), Z1
+	VBROADCASTSS (DI)(R8*4), Z2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	XORQ         R11, R11
+	XORQ         R12, R12
 
-cols86:
-	CMPQ        R11, R10
-	JGE         colsTail87
-	VMOVUPS     (CX)(R11*1), Z5
-	VMOVUPS     (BX)(R11*1), Z6
+cols88:
+	CMPQ        R12, R11
+	JGE         colsTail89
+	VMOVUPS     (CX)(R12*1), Z5
+	VMOVUPS     (BX)(R12*1), Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS     (DX)(R11*1), Z6
+	VMOVUPS     (DX)(R12*1), Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
-	ADDQ        $0x40, R11
-	JMP         cols86
+	ADDQ        $0x40, R12
+	JMP         cols88
 
-colsTail87:
+colsTail89:
 	KORTESTW    K1, K1
-	JZ          colsDone88
-	VMOVUPS.Z   (CX)(R11*1), K1, Z5
-	VMOVUPS.Z   (BX)(R11*1), K1, Z6
+	JZ          colsDone90
+	VMOVUPS.Z   (CX)(R12*1), K1, Z5
+	VMOVUPS.Z   (BX)(R12*1), K1, Z6
 	VMULPS      Z6, Z5, Z5
-	VMOVUPS.Z   (DX)(R11*1), K1, Z6
+	VMOVUPS.Z   (DX)(R12*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
 	VMULPS      Z2, Z6, Z6
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone88:
-	VSHUFF32X4 $0x4e, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VSHUFF32X4 $0xb1, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0x4e, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0xb1, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VDIVPS     Z0, Z3, Z3
-	VSHUFF32X4 $0x4e, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VDIVPS     Z0, Z4, Z4
-	XORQ       R11, R11
+colsDone90:
+	VSHUFF32X4   $0x4e, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0xb1, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0x4e, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0xb1, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0x4e, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	MOVQ         dmean_base+144(FP), R12
+	TESTQ        R12, R12
+	JZ           none91
+	VBROADCASTSS (R12)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z3, Z3
 
-cols89:
-	CMPQ         R11, R10
-	JGE          colsTail90
-	VMOVUPS      (CX)(R11*1), Z5
-	VMOVUPS      (BX)(R11*1), Z6
+none91:
+	MOVQ         dspread_base+168(FP), R12
+	TESTQ        R12, R12
+	JZ           none92
+	VBROADCASTSS (R12)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z4, Z4
+
+none92:
+	VDIVPS Z0, Z3, Z3
+	VDIVPS Z0, Z4, Z4
+	INCQ   R8
+	XORQ   R12, R12
+
+cols93:
+	CMPQ         R12, R11
+	JGE          colsTail94
+	VMOVUPS      (CX)(R12*1), Z5
+	VMOVUPS      (BX)(R12*1), Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS      (DX)(R11*1), Z6
+	VMOVUPS      (DX)(R12*1), Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
 	VMULPS       Z2, Z5, Z5
-	VMOVUPS      Z5, (AX)(R11*1)
-	ADDQ         $0x40, R11
-	JMP          cols89
+	VMOVUPS      Z5, (AX)(R12*1)
+	ADDQ         $0x40, R12
+	JMP          cols93
 
-colsTail90:
+colsTail94:
 	KORTESTW     K1, K1
-	JZ           colsDone91
-	VMOVUPS.Z    (CX)(R11*1), K1, Z5
-	VMOVUPS.Z    (BX)(R11*1), K1, Z6
+	JZ           colsDone95
+	VMOVUPS.Z    (CX)(R12*1), K1, Z5
+	VMOVUPS.Z    (BX)(R12*1), K1, Z6
 	VMULPS       Z6, Z5, Z5
-	VMOVUPS.Z    (DX)(R11*1), K1, Z6
+	VMOVUPS.Z    (DX)(R12*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
 	VMULPS       Z2, Z6, Z6
 	VSUBPS       Z3, Z5, Z5
 	VFNMADD231PS Z4, Z6, Z5
 	VMULPS       Z2, Z5, Z5
-	VMOVUPS      Z5, K1, (AX)(R11*1)
+	VMOVUPS      Z5, K1, (AX)(R12*1)
 
-colsDone91:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
-	JNZ  rows85
+colsDone95:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
+	JNZ  rows87
 	JMP  variantsEnd75
 
 variant76:
-	TESTQ R11, R11
-	JZ    variant92
+	TESTQ R12, R12
+	JZ    variant96
 
-rows93:
-	VBROADCASTSS (SI), Z1
-	VBROADCASTSS (DI), Z2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+rows97:
+	VBROADCASTSS (SI)(R8*4), Z1
+	VBROADCASTSS (DI)(R8*4), Z2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols94:
-	CMPQ        BX, R10
-	JGE         colsTail95
+cols98:
+	CMPQ        BX, R11
+	JGE         colsTail99
 	VMOVUPS     (CX)(BX*1), Z5
 	VMOVUPS     (DX)(BX*1), Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1344,11 +1373,11 @@ cols94:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 	ADDQ        $0x40, BX
-	JMP         cols94
+	JMP         cols98
 
-colsTail95:
+colsTail99:
 	KORTESTW    K1, K1
-	JZ          colsDone96
+	JZ          colsDone100
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VMOVUPS.Z   (DX)(BX*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1356,30 +1385,47 @@ colsTail95:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone96:
-	VSHUFF32X4 $0x4e, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VSHUFF32X4 $0xb1, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0x4e, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0xb1, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VDIVPS     Z0, Z3, Z3
-	VSHUFF32X4 $0x4e, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VDIVPS     Z0, Z4, Z4
-	XORQ       BX, BX
+colsDone100:
+	VSHUFF32X4   $0x4e, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0xb1, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0x4e, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0xb1, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0x4e, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	MOVQ         dmean_base+144(FP), BX
+	TESTQ        BX, BX
+	JZ           none101
+	VBROADCASTSS (BX)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z3, Z3
 
-cols97:
-	CMPQ         BX, R10
-	JGE          colsTail98
+none101:
+	MOVQ         dspread_base+168(FP), BX
+	TESTQ        BX, BX
+	JZ           none102
+	VBROADCASTSS (BX)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z4, Z4
+
+none102:
+	VDIVPS Z0, Z3, Z3
+	VDIVPS Z0, Z4, Z4
+	INCQ   R8
+	XORQ   BX, BX
+
+cols103:
+	CMPQ         BX, R11
+	JGE          colsTail104
 	VMOVUPS      (CX)(BX*1), Z5
 	VMOVUPS      (DX)(BX*1), Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1390,11 +1436,11 @@ cols97:
 	VFMADD213PS  Z6, Z2, Z5
 	VMOVUPS      Z5, (AX)(BX*1)
 	ADDQ         $0x40, BX
-	JMP          cols97
+	JMP          cols103
 
-colsTail98:
+colsTail104:
 	KORTESTW     K1, K1
-	JZ           colsDone99
+	JZ           colsDone105
 	VMOVUPS.Z    (CX)(BX*1), K1, Z5
 	VMOVUPS.Z    (DX)(BX*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1405,27 +1451,25 @@ colsTail98:
 	VFMADD213PS  Z1, Z2, Z5
 	VMOVUPS      Z5, K1, (AX)(BX*1)
 
-colsDone99:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
-	JNZ  rows93
+colsDone105:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
+	JNZ  rows97
 	JMP  variantsEnd75
 
-variant92:
-rows100:
-	VBROADCASTSS (SI), Z1
-	VBROADCASTSS (DI), Z2
-	ADDQ         $0x04, SI
-	ADDQ         $0x04, DI
+variant96:
+rows106:
+	VBROADCASTSS (SI)(R8*4), Z1
+	VBROADCASTSS (DI)(R8*4), Z2
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
 	XORQ         BX, BX
 
-cols101:
-	CMPQ        BX, R10
-	JGE         colsTail102
+cols107:
+	CMPQ        BX, R11
+	JGE         colsTail108
 	VMOVUPS     (CX)(BX*1), Z5
 	VMOVUPS     (DX)(BX*1), Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1433,11 +1477,11 @@ cols101:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 	ADDQ        $0x40, BX
-	JMP         cols101
+	JMP         cols107
 
-colsTail102:
+colsTail108:
 	KORTESTW    K1, K1
-	JZ          colsDone103
+	JZ          colsDone109
 	VMOVUPS.Z   (CX)(BX*1), K1, Z5
 	VMOVUPS.Z   (DX)(BX*1), K1, Z6
 	VSUBPS      Z1, Z6, Z6
@@ -1445,30 +1489,47 @@ colsTail102:
 	VADDPS      Z5, Z3, Z3
 	VFMADD231PS Z5, Z6, Z4
 
-colsDone103:
-	VSHUFF32X4 $0x4e, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VSHUFF32X4 $0xb1, Z3, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0x4e, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VPERMILPS  $0xb1, Z3, Z5
-	VADDPS     Z5, Z3, Z3
-	VDIVPS     Z0, Z3, Z3
-	VSHUFF32X4 $0x4e, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VSHUFF32X4 $0xb1, Z4, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0x4e, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VPERMILPS  $0xb1, Z4, Z5
-	VADDPS     Z5, Z4, Z4
-	VDIVPS     Z0, Z4, Z4
-	XORQ       BX, BX
+colsDone109:
+	VSHUFF32X4   $0x4e, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0xb1, Z3, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0x4e, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VPERMILPS    $0xb1, Z3, Z5
+	VADDPS       Z5, Z3, Z3
+	VSHUFF32X4   $0x4e, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VSHUFF32X4   $0xb1, Z4, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0x4e, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	VPERMILPS    $0xb1, Z4, Z5
+	VADDPS       Z5, Z4, Z4
+	MOVQ         dmean_base+144(FP), BX
+	TESTQ        BX, BX
+	JZ           none110
+	VBROADCASTSS (BX)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z3, Z3
 
-cols104:
-	CMPQ         BX, R10
-	JGE          colsTail105
+none110:
+	MOVQ         dspread_base+168(FP), BX
+	TESTQ        BX, BX
+	JZ           none111
+	VBROADCASTSS (BX)(R8*4), Z5
+	VDIVPS       Z2, Z5, Z5
+	VSUBPS       Z5, Z4, Z4
+
+none111:
+	VDIVPS Z0, Z3, Z3
+	VDIVPS Z0, Z4, Z4
+	INCQ   R8
+	XORQ   BX, BX
+
+cols112:
+	CMPQ         BX, R11
+	JGE          colsTail113
 	VMOVUPS      (CX)(BX*1), Z5
 	VMOVUPS      (DX)(BX*1), Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1478,11 +1539,11 @@ cols104:
 	VMULPS       Z2, Z5, Z5
 	VMOVUPS      Z5, (AX)(BX*1)
 	ADDQ         $0x40, BX
-	JMP          cols104
+	JMP          cols112
 
-colsTail105:
+colsTail113:
 	KORTESTW     K1, K1
-	JZ           colsDone106
+	JZ           colsDone114
 	VMOVUPS.Z    (CX)(BX*1), K1, Z5
 	VMOVUPS.Z    (DX)(BX*1), K1, Z6
 	VSUBPS       Z1, Z6, Z6
@@ -1492,12 +1553,12 @@ colsTail105:
 	VMULPS       Z2, Z5, Z5
 	VMOVUPS      Z5, K1, (AX)(BX*1)
 
-colsDone106:
-	ADDQ R9, AX
-	ADDQ R9, CX
-	ADDQ R9, DX
-	DECQ R8
-	JNZ  rows100
+colsDone114:
+	ADDQ R10, AX
+	ADDQ R10, CX
+	ADDQ R10, DX
+	DECQ R9
+	JNZ  rows106
 
 variantsEnd75:
 	VZEROUPPER
@@ -1517,9 +1578,9 @@ TEXT ·layerNormGammaAVX512(SB), NOSPLIT, $0-136
 	SHLQ $0x02, R9
 	XORQ R10, R10
 
-strip4107:
+strip4115:
 	CMPQ    R8, $0x40
-	JLT     strip1108
+	JLT     strip1116
 	VMOVUPS (AX)(R10*1), Z0
 	VMOVUPS 64(AX)(R10*1), Z1
 	VMOVUPS 128(AX)(R10*1), Z2
@@ -1529,7 +1590,7 @@ strip4107:
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down111:
+down119:
 	VBROADCASTSS (BX)(R14*4), Z4
 	VBROADCASTSS (SI)(R14*4), Z5
 	VMOVUPS      (R12)(R10*1), Z6
@@ -1556,25 +1617,25 @@ down111:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down111
+	JNZ          down119
 	VMOVUPS      Z0, (AX)(R10*1)
 	VMOVUPS      Z1, 64(AX)(R10*1)
 	VMOVUPS      Z2, 128(AX)(R10*1)
 	VMOVUPS      Z3, 192(AX)(R10*1)
 	ADDQ         $+256, R10
 	SUBQ         $0x40, R8
-	JMP          strip4107
+	JMP          strip4115
 
-strip1108:
+strip1116:
 	CMPQ    R8, $0x10
-	JLT     stripTail109
+	JLT     stripTail117
 	VMOVUPS (AX)(R10*1), Z0
 	MOVQ    CX, R11
 	MOVQ    DX, R12
 	MOVQ    DI, R13
 	XORQ    R14, R14
 
-down112:
+down120:
 	VBROADCASTSS (BX)(R14*4), Z1
 	VBROADCASTSS (SI)(R14*4), Z2
 	VMOVUPS      (R12)(R10*1), Z3
@@ -1586,15 +1647,15 @@ down112:
 	ADDQ         R9, R12
 	INCQ         R14
 	DECQ         R13
-	JNZ          down112
+	JNZ          down120
 	VMOVUPS      Z0, (AX)(R10*1)
 	ADDQ         $+64, R10
 	SUBQ         $0x10, R8
-	JMP          strip1108
+	JMP          strip1116
 
-stripTail109:
+stripTail117:
 	TESTQ     R8, R8
-	JZ        stripDone110
+	JZ        stripDone118
 	MOVQ      $-1, R11
 	BZHIQ     R8, R11, R11
 	KMOVW     R11, K1
@@ -1602,7 +1663,7 @@ stripTail109:
 	MOVQ      DX, DX
 	XORQ      R8, R8
 
-down113:
+down121:
 	VBROADCASTSS (BX)(R8*4), Z1
 	VBROADCASTSS (SI)(R8*4), Z2
 	VMOVUPS.Z    (DX)(R10*1), K1, Z3
@@ -1614,10 +1675,10 @@ down113:
 	ADDQ         R9, DX
 	INCQ         R8
 	DECQ         DI
-	JNZ          down113
+	JNZ          down121
 	VMOVUPS      Z0, K1, (AX)(R10*1)
 
-stripDone110:
+stripDone118:
 	VZEROUPPER
 	RET
 
@@ -1639,32 +1700,32 @@ TEXT ·addBiasAVX512(SB), NOSPLIT, $0-88
 	KMOVW R9, K1
 	SHLQ  $0x02, SI
 
-rows114:
+rows122:
 	XORQ R8, R8
 
-cols115:
+cols123:
 	CMPQ    R8, DI
-	JGE     colsTail116
+	JGE     colsTail124
 	VMOVUPS (CX)(R8*1), Z0
 	VMOVUPS (DX)(R8*1), Z1
 	VADDPS  Z1, Z0, Z0
 	VMOVUPS Z0, (AX)(R8*1)
 	ADDQ    $0x40, R8
-	JMP     cols115
+	JMP     cols123
 
-colsTail116:
+colsTail124:
 	KORTESTW  K1, K1
-	JZ        colsDone117
+	JZ        colsDone125
 	VMOVUPS.Z (CX)(R8*1), K1, Z0
 	VMOVUPS.Z (DX)(R8*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R8*1)
 
-colsDone117:
+colsDone125:
 	ADDQ SI, AX
 	ADDQ SI, CX
 	DECQ BX
-	JNZ  rows114
+	JNZ  rows122
 	VZEROUPPER
 	RET
 
@@ -1679,9 +1740,9 @@ TEXT ·sumRowsAVX512(SB), NOSPLIT, $0-64
 	SHLQ $0x02, SI
 	XORQ DI, DI
 
-strip4118:
+strip4126:
 	CMPQ    BX, $0x40
-	JLT     strip1119
+	JLT     strip1127
 	VMOVUPS (AX)(DI*1), Z0
 	VMOVUPS 64(AX)(DI*1), Z1
 	VMOVUPS 128(AX)(DI*1), Z2
@@ -1689,7 +1750,7 @@ strip4118:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down122:
+down130:
 	VMOVUPS (R8)(DI*1), Z4
 	VADDPS  Z4, Z0, Z0
 	VMOVUPS 64(R8)(DI*1), Z4
@@ -1700,51 +1761,51 @@ down122:
 	VADDPS  Z4, Z3, Z3
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down122
+	JNZ     down130
 	VMOVUPS Z0, (AX)(DI*1)
 	VMOVUPS Z1, 64(AX)(DI*1)
 	VMOVUPS Z2, 128(AX)(DI*1)
 	VMOVUPS Z3, 192(AX)(DI*1)
 	ADDQ    $+256, DI
 	SUBQ    $0x40, BX
-	JMP     strip4118
+	JMP     strip4126
 
-strip1119:
+strip1127:
 	CMPQ    BX, $0x10
-	JLT     stripTail120
+	JLT     stripTail128
 	VMOVUPS (AX)(DI*1), Z0
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down123:
+down131:
 	VMOVUPS (R8)(DI*1), Z1
 	VADDPS  Z1, Z0, Z0
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down123
+	JNZ     down131
 	VMOVUPS Z0, (AX)(DI*1)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     strip1119
+	JMP     strip1127
 
-stripTail120:
+stripTail128:
 	TESTQ     BX, BX
-	JZ        stripDone121
+	JZ        stripDone129
 	MOVQ      $-1, R8
 	BZHIQ     BX, R8, R8
 	KMOVW     R8, K1
 	VMOVUPS.Z (AX)(DI*1), K1, Z0
 	MOVQ      DX, DX
 
-down124:
+down132:
 	VMOVUPS.Z (CX)(DI*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       down124
+	JNZ       down132
 	VMOVUPS   Z0, K1, (AX)(DI*1)
 
-stripDone121:
+stripDone129:
 	VZEROUPPER
 	RET
 
@@ -1758,9 +1819,9 @@ TEXT ·dotAVX512(SB), NOSPLIT, $0-56
 	VXORPS X1, X1, X1
 	XORQ   BX, BX
 	SUBQ   $0x10, DX
-	JLT    tail126
+	JLT    tail134
 
-loop125:
+loop133:
 	VMOVUPS       (AX)(BX*1), Z2
 	VEXTRACTF64X4 $0x01, Z2, Y3
 	VCVTPS2PD     Y2, Z2
@@ -1773,11 +1834,11 @@ loop125:
 	VFMADD231PD   Z3, Z5, Z1
 	ADDQ          $0x40, BX
 	SUBQ          $0x10, DX
-	JGE           loop125
+	JGE           loop133
 
-tail126:
+tail134:
 	ADDQ          $0x10, DX
-	JZ            done127
+	JZ            done135
 	MOVQ          $-1, SI
 	BZHIQ         DX, SI, SI
 	KMOVW         SI, K1
@@ -1792,7 +1853,7 @@ tail126:
 	VFMADD231PD   Z2, Z4, Z0
 	VFMADD231PD   Z3, Z5, Z1
 
-done127:
+done135:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y1

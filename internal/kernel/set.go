@@ -20,7 +20,7 @@ type set struct {
 	logSoftmaxRows      func(dst, x []float32, rows, n int)
 
 	layerNorm      func(dst, mean, rstd, x, gamma, beta []float32, rows, n int, eps float32)
-	layerNormDx    func(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool)
+	layerNormDx    func(dx, dy, x, gamma, mean, rstd, dmean, dspread []float32, rows, n int, acc bool)
 	layerNormGamma func(dgamma, dy, x, mean, rstd []float32, rows, n int)
 
 	rescaleRows         func(dst, x, row, col, addRow, addCol []float32, scale float32, rows, n int)

@@ -259,10 +259,14 @@ func fakeQuantColsBackward(m machine) {
 		g := down.load(dy)
 		term, in, out := down.backward(down.load(x), g, z)
 		down.put(in, dx, acc)
+		noZeros := label("noZeros")
+		TESTQ(dzp, dzp)
+		JZ(LabelRef(noZeros))
 		a, o := m.widen(z.alpha()), m.widen(out)
 		for h := range 2 {
 			VFNMADD231PD(a[h], o[h], zeros[h])
 		}
+		Label(noZeros)
 		t, d := m.widen(term), m.widen(g)
 		for h := range 2 {
 			VFMADD231PD(t[h], d[h], sums[h])

@@ -211,8 +211,10 @@ func (l lane) normal(column lane, x reg.GPVirtual, avg, k reg.VecVirtual, gamma,
 }
 
 func layerNormDx(m machine) {
-	m.fn("layerNormDx", "(dx, dy, x, gamma, mean, rstd []float32, rows, n int, acc bool)", "writes or adds the gradient of layerNorm with respect to x; rows and n are positive, gamma may be nil.")
+	m.fn("layerNormDx", "(dx, dy, x, gamma, mean, rstd, dmean, dspread []float32, rows, n int, acc bool)", "writes or adds the gradient of layerNorm with respect to x; rows and n are positive, gamma, dmean and dspread may be nil.")
 	dx, dy, x, gamma, mean, rstd := base("dx"), base("dy"), base("x"), base("gamma"), base("mean"), base("rstd")
+	at := GP64()
+	XORQ(at, at)
 	count, n := integer("rows"), integer("n")
 	size := m.count(n)
 	r := m.row(n)
@@ -220,10 +222,8 @@ func layerNormDx(m machine) {
 	variants([]reg.GPVirtual{gamma, truth("acc")}, func(set []bool) {
 		rows(count, s, []reg.GPVirtual{dx, dy, x}, func() {
 			avg, k := m.vec(), m.vec()
-			VBROADCASTSS(Mem{Base: mean}, avg)
-			VBROADCASTSS(Mem{Base: rstd}, k)
-			ADDQ(Imm(4), mean)
-			ADDQ(Imm(4), rstd)
+			VBROADCASTSS(Mem{Base: mean, Index: at, Scale: 4}, avg)
+			VBROADCASTSS(Mem{Base: rstd, Index: at, Scale: 4}, k)
 			both := func(l lane) (g, h reg.VecVirtual) {
 				g = l.load(dy)
 				if set[0] {
@@ -242,8 +242,22 @@ func layerNormDx(m machine) {
 			})
 			for _, v := range []reg.VecVirtual{ag, ah} {
 				m.spread(v, fadd)
-				VDIVPS(size, v, v)
 			}
+			for i, name := range []string{"dmean", "dspread"} {
+				none := label("none")
+				p := base(name) // read each time: registers are few
+				TESTQ(p, p)
+				JZ(LabelRef(none))
+				t := m.vec()
+				VBROADCASTSS(Mem{Base: p, Index: at, Scale: 4}, t)
+				VDIVPS(k, t, t)
+				sum := []reg.VecVirtual{ag, ah}[i]
+				VSUBPS(t, sum, sum)
+				Label(none)
+			}
+			VDIVPS(size, ag, ag)
+			VDIVPS(size, ah, ah)
+			INCQ(at)
 			r.each(func(l lane) {
 				g, h := both(l)
 				VSUBPS(ag, g, g)
