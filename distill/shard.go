@@ -11,8 +11,8 @@ import (
 )
 
 // run computes the gradient of the batch's mean loss into e.total. The result is
-// the same for any number of workers: shards are cut by the batch alone, and each
-// adds its gradient to the total after the one before it has.
+// the same for any number of workers: shards are cut by the batch alone, and their
+// gradients are added element by element in the order of the shards.
 func (e *engine) run(b *dataset.Batch) (Parts, error) {
 	n := len(b.Labels)
 	bounds, err := cutFor(n, e.opt.Shards, e.student, e.teacher)
@@ -28,6 +28,52 @@ func (e *engine) run(b *dataset.Batch) (Parts, error) {
 	}
 	sums := make([]lossSums, shards)
 	errs := make([]error, shards)
+	run := func(w *worker, s int) {
+		errs[s] = guard.Call(func() (err error) {
+			sums[s], err = w.shard(e, b, bounds[s], bounds[s+1])
+			return err
+		})
+	}
+	var wg sync.WaitGroup
+	if shards <= len(e.workers) {
+		for s := range shards {
+			wg.Go(func() { run(e.workers[s], s) })
+		}
+		wg.Wait()
+		e.addShards(shards)
+	} else {
+		e.inTurns(&wg, shards, run)
+	}
+	for _, err := range errs {
+		if err != nil {
+			return Parts{}, err
+		}
+	}
+	return meanParts(sums, n), nil
+}
+
+// addShards moves the gradients of as many workers, who did a shard each, into the
+// total, in the order of the shards.
+func (e *engine) addShards(shards int) {
+	var pieces []chunk
+	for i, t := range e.total {
+		for at := 0; at < len(t); at += chunkLen {
+			pieces = append(pieces, chunk{i, at, min(at+chunkLen, len(t))})
+		}
+	}
+	parallel(e.busy, len(pieces), func(k int) {
+		lap := e.phases.clock()
+		c := pieces[k]
+		for s, w := range e.workers[:shards] {
+			move(e.total[c.p][c.lo:c.hi], w.grads[c.p][c.lo:c.hi], s == 0)
+		}
+		lap(phaseSum)
+	})
+}
+
+// inTurns lets the workers take the shards as they come; each adds its gradient to the
+// total after that of the shard before has been added.
+func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s int)) {
 	added := make([]chan struct{}, shards+1)
 	for i := range added {
 		added[i] = make(chan struct{})
@@ -38,42 +84,31 @@ func (e *engine) run(b *dataset.Batch) (Parts, error) {
 		tasks <- s
 	}
 	close(tasks)
-	var wg sync.WaitGroup
-	for _, w := range e.workers[:e.busy] {
+	for _, w := range e.workers {
 		wg.Go(func() {
 			for s := range tasks {
-				errs[s] = guard.Call(func() (err error) {
-					sums[s], err = w.shard(e, b, bounds[s], bounds[s+1])
-					return err
-				})
+				run(w, s)
 				lap := e.phases.clock()
 				<-added[s]
-				w.addTo(e.total, s == 0)
+				for i, g := range w.grads {
+					move(e.total[i][:len(g)], g, s == 0)
+				}
 				lap(phaseSum)
 				close(added[s+1])
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return Parts{}, err
-		}
-	}
-	return meanParts(sums, n), nil
 }
 
-// addTo moves the worker's gradient into the total and clears it.
-func (w *worker) addTo(total [][]float32, first bool) {
-	for i, g := range w.grads {
-		t := total[i][:len(g)]
-		if first {
-			copy(t, g)
-		} else {
-			runtime.AddTo(t, g)
-		}
-		clear(g)
+// move adds a gradient to the total, or writes it where it is the first, and clears it.
+func move(total, g []float32, first bool) {
+	if first {
+		copy(total, g)
+	} else {
+		runtime.AddTo(total, g)
 	}
+	clear(g)
 }
 
 func meanParts(sums []lossSums, n int) Parts {
