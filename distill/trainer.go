@@ -2,15 +2,17 @@ package distill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
-	"runtime"
+	goruntime "runtime"
 	"slices"
 	"time"
 
 	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/internal/guard"
 	"github.com/qvitc/qvitc/ir"
+	"github.com/qvitc/qvitc/runtime"
 )
 
 // Job is one fine-tuning of a student against its teacher.
@@ -99,7 +101,7 @@ type trainer struct {
 
 func newTrainer(j *Job) (*trainer, error) {
 	if j.Options.Threads == 0 {
-		j.Options.Threads = runtime.GOMAXPROCS(0)
+		j.Options.Threads = goruntime.GOMAXPROCS(0)
 	}
 	o, err := j.Options.withDefaults()
 	if err != nil {
@@ -220,6 +222,9 @@ func (t *trainer) step(b *dataset.Batch) error {
 		if what, v := faultyParam(t.params); what != "" {
 			return &Fault{Step: h.Step, What: what, Value: v, Hint: "lower the learning rate"}
 		}
+		if bad := (*runtime.NotFiniteError)(nil); errors.As(err, &bad) {
+			return t.valueFault(b, bad)
+		}
 		return fmt.Errorf("step %d: %w", h.Step, err)
 	}
 	if !finite(parts.Total) {
@@ -265,6 +270,17 @@ func (t *trainer) step(b *dataset.Batch) error {
 	h.Step++
 	t.report(parts, lr, norm)
 	return nil
+}
+
+// valueFault names the first value of the student that is not finite, or the argument of
+// the quantiser that has met one.
+func (t *trainer) valueFault(b *dataset.Batch, bad *runtime.NotFiniteError) error {
+	f := &Fault{Step: t.head.Step, Value: float64(bad.Value), Hint: "lower the learning rate, or look at the data"}
+	f.What = fmt.Sprintf("element %d of tensor %s, which the quantiser %s reads,", bad.Index, ir.Quote(bad.Tensor), ir.Quote(bad.Node))
+	if what, v := diagnose(t.job.Student, b.X, len(b.Labels)); what != "" {
+		f.What, f.Value = what, v
+	}
+	return f
 }
 
 // lossFault names the first thing that is not finite, from the parameters on.

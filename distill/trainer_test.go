@@ -235,6 +235,14 @@ func TestFaults(t *testing.T) {
 				return nil
 			}}
 		}, 4, []string{"step 4", "teacher", "tensor"}}, // the student's quantisers clip it
+		{"infinity that only a quantiser reads", func(j *Job) {
+			gain := j.Student.Value("gq").Const.F32()
+			j.Progress = func(s Step) {
+				if s.Step == 3 {
+					gain[1] = 3.4e38
+				}
+			}
+		}, 3, []string{"step 3", `"qn"`, "LayerNormalization", "Inf"}},
 		{"learning rate 1e6", func(j *Job) { j.Options.LR, j.Options.MinLR, j.Options.Epochs = 1e30, 1e30, 5 }, -1, []string{"step ", "learning rate"}},
 		{"label out of range", func(j *Job) { j.Data = tinyData{batch: 4, batches: 2, labels: func(int) int32 { return 3 }} }, 0, []string{"label 3", "0 to 2"}},
 		{"data error", func(j *Job) {

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/qvitc/qvitc/internal/kernel"
@@ -26,6 +27,7 @@ type fakeQuant struct {
 	columns        int    // of a weight
 	gelu           bool   // what is quantised is the GELU of x; codes alone are wanted
 	fixed          []int8 // codes of a weight that cannot change
+	watch          bool   // an argument that is not finite is an error
 }
 
 func buildFakeQuant(c *compiler, n *ir.Node) (bool, error) {
@@ -73,6 +75,7 @@ func (c *compiler) addFakeQuant(n *ir.Node, s *fakeQuant, x, scale, zero int) er
 		s.dx = append(s.dx, &s.dzg)
 		s.zr = c.temp(&s.base, s.groups, untilBack)
 	}
+	s.watch = c.cfg.Train && n.Inputs[0].Const == nil
 	c.p.f64 = max(c.p.f64, 2*s.groups)
 	c.emit(n, s)
 	return nil
@@ -95,11 +98,28 @@ func (s *fakeQuant) checkScale(scale []float32) error {
 	return nil
 }
 
+// NotFiniteError says that a quantiser in training was given a number that is not finite,
+// which would have become a code like any other.
+type NotFiniteError struct {
+	Node, Tensor string // the quantiser and its argument
+	Index        int    // element of it
+	Value        float32
+}
+
+func (e *NotFiniteError) Error() string {
+	return fmt.Sprintf("node %s: element %d of tensor %s is %v, which has no code", ir.Quote(e.Node), e.Index, ir.Quote(e.Tensor), e.Value)
+}
+
 func (s *fakeQuant) forward(st *State) error {
 	x, y, scale := st.v[s.x], st.v[s.y], st.v[s.scale]
 	zr, err := s.grid(st)
 	if err != nil {
 		return err
+	}
+	if s.watch {
+		if i := st.w.NotFinite(x); i >= 0 {
+			return &NotFiniteError{Node: s.node.Label(), Tensor: s.node.Inputs[0].Name, Index: i, Value: x[i]}
+		}
 	}
 	if s.u8 >= 0 || s.s8 >= 0 {
 		s.encode(st)
