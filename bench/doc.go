@@ -13,6 +13,7 @@
 // The folder also holds the programs of the peers, which nothing else needs:
 //
 //	ort.py          ONNX Runtime as a child of qvitc bench --vs ort, or alone
+//	ort.cjs         the same in Node
 //	torch_qat.py    training steps in PyTorch, float and quantised
 //	blas.py         matrix products of numpy's OpenBLAS
 //	run.sh          the measurements of docs/performance.md

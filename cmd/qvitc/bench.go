@@ -66,7 +66,7 @@ func (a *app) benchCmd() *cobra.Command {
 		Long: `bench runs a float or packed model on random images in the steady state and
 prints percentiles of the latency, images a second, memory, and where the time
 goes. One thread unless --threads says otherwise. --vs ort lets ONNX Runtime
-take turns in a process of its own, when Python has it, and prints ratios of the
+take turns in a process of its own, when Python or Node has it, and prints ratios of the
 best and of the median times: on a shared machine only these can be compared.
 
 With --train it measures training steps on a float model: -b w4a4 and the like

@@ -19,15 +19,17 @@ type peerFlags struct {
 	models []string
 	int8   bool
 	python string
+	node   string
 	torch  string
 }
 
 func (o *peerFlags) add(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.vs, "vs", "", "let this take turns: ort (ONNX Runtime) or, with --train, torch (PyTorch), of a Python installation")
+	f.StringVar(&o.vs, "vs", "", "let this take turns: ort (ONNX Runtime, of Python or Node) or, with --train, torch (PyTorch)")
 	f.StringArrayVar(&o.models, "vs-model", nil, "model that the other runs, such as the float original (repeatable; default: the same file)")
 	f.BoolVar(&o.int8, "vs-int8", false, "the other also runs its own 8-bit form of each --vs-model")
 	f.StringVar(&o.python, "ort-python", "python3", "Python interpreter that has onnxruntime")
+	f.StringVar(&o.node, "ort-node", "", "Node that has onnxruntime-node, in node_modules or NODE_PATH, to be used instead of Python")
 	f.StringVar(&o.torch, "torch-python", "python3", "Python interpreter that has torch")
 }
 
@@ -41,6 +43,10 @@ func (o *peerFlags) check(train bool) error {
 		return failf(exitUsage, "", "--vs-model and --vs-int8 do not go with --train")
 	case o.vs == "" && (len(o.models) > 0 || o.int8):
 		return failf(exitUsage, "add --vs ort", "--vs-model and --vs-int8 say what the program of --vs runs, and --vs is missing")
+	case o.node != "" && o.vs != "ort":
+		return failf(exitUsage, "add --vs ort", "--ort-node says where the program of --vs is, and --vs ort is missing")
+	case o.node != "" && o.int8:
+		return failf(exitUsage, "quantise with --ort-python, or name the quantised file with --vs-model", "--vs-int8: Node's package cannot quantise a model")
 	case o.int8 && len(o.models) == 0:
 		return failf(exitUsage, "name the float model with --vs-model", "--vs-int8: there is no float model to quantise")
 	}
@@ -88,13 +94,14 @@ func (o *peerFlags) start(ctx context.Context, a *app, r *benched) (peers, error
 			if int8 && !o.int8 {
 				continue
 			}
-			c, err := bench.StartORT(ctx, bench.ORTOptions{Python: o.python, Model: m, Int8: int8, Batch: r.Batch, Threads: a.threads})
+			c, err := bench.StartORT(ctx, bench.ORTOptions{Python: o.python, Node: o.node, Model: m, Int8: int8, Batch: r.Batch, Threads: a.threads})
 			if err != nil {
 				ps.close()
 				if ctx.Err() != nil {
 					return nil, fail(exitInternal, ctx.Err())
 				}
-				return nil, failf(exitUnsupported, "--ort-python names a Python that has onnxruntime (pip install onnxruntime onnx)", "ONNX Runtime does not run %s: %v", m, err)
+				hint := "--ort-python names a Python that has onnxruntime (pip install onnxruntime onnx), --ort-node a Node (npm install onnxruntime-node)"
+				return nil, failf(exitUnsupported, hint, "ONNX Runtime does not run %s: %v", m, err)
 			}
 			ps = append(ps, peer{c, m})
 		}
