@@ -156,8 +156,8 @@ func TestLayerNormQuantize(t *testing.T) {
 	for _, s := range sets() {
 		r := rand.New(rand.NewPCG(5, 4))
 		var w Workspace
-		for _, n := range lengths[1:] {
-			rows := 1 + n%5
+		for _, n := range append(lengths[1:], 96, 384) {
+			rows := 1 + n%5 + n/16*n%23
 			x, ldx := randoms(r, rows*(n+2), 2), n+2
 			gamma, beta := randoms(r, n, 1), randoms(r, n, 1)
 			if n%3 == 1 {

@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"encoding/binary"
+
 	"math"
 )
 
@@ -43,8 +44,9 @@ func (f interleaved) storeBytes(dst []uint8, bits int, src []uint8, row, rows, k
 		return false
 	}
 	g := 0
-	if bits == 4 && rows == PanelWidth {
-		g = store16(dst, src, row, k)
+	if steps := k / 32; bits == 4 && rows == PanelWidth && steps > 0 {
+		store4AVX512(&dst[0], &src[0], row, steps)
+		g = 8 * steps
 	}
 	none := uint32(0x08080808) // the raised code 0, for outputs that are not there
 	if bits == 2 {
@@ -70,38 +72,6 @@ func (f interleaved) storeBytes(dst []uint8, bits int, src []uint8, row, rows, k
 		}
 	}
 	return true
-}
-
-// store16 is storeBytes of 4-bit codes for a full panel, sixteen inputs of two
-// outputs at a time; it gives the number of groups done.
-func store16(dst, src []uint8, row, k int) int {
-	const nibbles = 0x0f0f0f0f0f0f0f0f
-	for p := 0; p+16 <= k; p += 16 {
-		d := dst[32*p:][:4*128]
-		for v := range 2 {
-			for c := range 16 {
-				x := binary.LittleEndian.Uint64(src[(32*v+c)*row+p/2:])
-				y := binary.LittleEndian.Uint64(src[(32*v+c+16)*row+p/2:])
-				even := x&nibbles | y<<4&^nibbles
-				odd := x>>4&nibbles | y&^nibbles
-				at := 64*v + 4*c
-				for range 2 {
-					w := apart(even) | apart(odd)<<8
-					binary.LittleEndian.PutUint32(d[at:], uint32(w))
-					binary.LittleEndian.PutUint32(d[at+128:], uint32(w>>32))
-					even, odd, at = even>>32, odd>>32, at+256
-				}
-			}
-		}
-	}
-	return k / 16 * 4
-}
-
-// apart puts a zero byte behind each of the four low bytes.
-func apart(x uint64) uint64 {
-	x &= 0xffffffff
-	x = (x | x<<16) & 0x0000ffff0000ffff
-	return (x | x<<8) & 0x00ff00ff00ff00ff
 }
 
 // fourNibbles and fourPairs give four codes a byte each.

@@ -18,3 +18,8 @@ func packRows4AVX512(dst *uint8, stride int, src *uint8, ld int, steps int, offs
 //
 //go:noescape
 func packColsAVX512(dst *uint8, src *uint8, ld int, steps int, cols int, offset uint8)
+
+// store4AVX512 stores 32 inputs of 64 outputs a step; rows of src are row bytes apart, steps is positive.
+//
+//go:noescape
+func store4AVX512(dst *uint8, src *uint8, row int, steps int)

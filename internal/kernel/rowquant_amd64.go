@@ -55,7 +55,15 @@ func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, mean, r
 		return
 	}
 	p := layerNormArgs(dst, ldd, mean, rstd, x, ldx, gamma, beta, rows, n, eps, &g)
-	layerNormCodesAVX512((*byte)(unsafe.Pointer(&p)))
+	if n%16 != 0 || g.inv == 0 || gamma == nil || beta == nil || mean != nil {
+		layerNormCodesAVX512((*byte)(unsafe.Pointer(&p)))
+		return
+	}
+	p.scratch = &w.row(18 * 16)[0]
+	for i := 0; i < rows; i += 16 {
+		p.rows, p.x, p.dst = min(16, rows-i), unsafe.Pointer(&x[i*ldx]), &dst[i*ldd]
+		layerNormCodes16AVX512((*byte)(unsafe.Pointer(&p)))
+	}
 }
 
 func layerNormQuantizeAVX2(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {

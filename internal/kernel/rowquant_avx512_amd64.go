@@ -18,3 +18,8 @@ func softmaxCodesAVX512(p *byte)
 //
 //go:noescape
 func softmaxCodes64AVX512(p *byte)
+
+// layerNormCodes16AVX512 normalises up to 16 rows of whole vectors and writes their codes; p points to a rowArgs with an inverse, gamma, beta and 18 vectors of scratch.
+//
+//go:noescape
+func layerNormCodes16AVX512(p *byte)

@@ -12,6 +12,9 @@ func operandPart(m machine) {
 	packRows(m, "packRows")
 	packRows(machine{name: m.name, lanes: 4}, "packRows4")
 	packCols(m)
+	if m.wide() {
+		storeNibbles(m)
+	}
 }
 
 // bytesOf broadcasts a byte argument.

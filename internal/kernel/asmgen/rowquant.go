@@ -49,6 +49,7 @@ func rowQuantPart(m machine) {
 	if m.wide() {
 		softmaxWide(m)
 		softmaxNarrow(m)
+		normWide(m)
 	} else {
 		softmaxQuantize(m)
 	}
