@@ -16,6 +16,7 @@ type binary struct {
 	l       layout // of y, a, b
 	form    binaryForm
 	rows    int // of the rowwise forms
+	width   int // of a row of y
 }
 
 type binaryKind uint8
@@ -56,7 +57,10 @@ func (c *compiler) addBinary(n *ir.Node, kind binaryKind, va, vb *ir.Value) (boo
 	if len(l.dims) > maxRank {
 		return false, nil
 	}
-	s := &binary{kind: kind, a: c.value(va), b: c.value(vb), y: c.value(n.Out()), l: l}
+	s := &binary{kind: kind, a: c.value(va), b: c.value(vb), y: c.value(n.Out()), l: l, width: 1}
+	if shape := c.shape(n.Out()); len(shape) > 0 {
+		s.width = max(1, shape[len(shape)-1])
+	}
 	k := len(l.dims)
 	full := l.last(1) == 1 && (k == 1 || slices.Equal(l.strides[0], l.strides[1]))
 	switch {
@@ -101,6 +105,46 @@ func (s *binary) forward(st *State) error {
 			return nil
 		}
 	}
+}
+
+// binaryRun is about how many elements one item computes.
+const binaryRun = 1 << 12
+
+// tasks is nil where the elements are not in order.
+func (s *binary) tasks() []task {
+	if s.form != same && s.form != scalarB {
+		return nil
+	}
+	return []task{s}
+}
+
+func (s *binary) span() int { return max(1, binaryRun/s.width) }
+
+func (s *binary) items(l lane) int {
+	lo, hi := l.rows(s.l.inner() / s.width)
+	return (hi - lo + s.span() - 1) / s.span()
+}
+
+func (s *binary) rowwise(int) (reads, writes []part) {
+	rows := s.l.inner() / s.width
+	reads = []part{{s.a, rows}}
+	if s.form == same {
+		reads = append(reads, part{s.b, rows})
+	}
+	return reads, []part{{s.y, rows}}
+}
+
+func (s *binary) item(st *State, _ *hand, l lane, i int) {
+	lo, hi := l.rows(s.l.inner() / s.width)
+	lo += i * s.span()
+	hi = min(hi, lo+s.span())
+	lo, hi = lo*s.width, hi*s.width
+	y, a, b := st.v[s.y][lo:hi], st.v[s.a][lo:hi], st.v[s.b]
+	if s.form == same {
+		s.kind.run(y, a, b[lo:hi], 1, 1)
+		return
+	}
+	s.kind.run(y, a, b, 1, 0)
 }
 
 // run computes one run; the strides of a and b are 0 or 1.

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"maps"
+	"slices"
 	"unsafe"
 
 	"github.com/qvitc/qvitc/internal/kernel"
@@ -49,6 +51,7 @@ type attend struct {
 	slot                       int // of the State's operands
 
 	blocks [2][][]queries // by lane: of a State that works alone, of a team
+	own    []part         // what is read by matrix
 }
 
 // queries is up to a block of queries of one matrix.
@@ -139,7 +142,21 @@ func (s *attend) forward(st *State) error {
 func (s *attend) tasks() []task { return []task{packHeads{s}, s} }
 
 // layLanes cuts the queries into blocks for n lanes, by the rows that they become.
-func (s *attend) layLanes(n int) {
+func (s *attend) layLanes(p *Program, n int) {
+	s.own = []part{{s.q, s.mats}, {s.k, s.mats}, {s.v, s.mats}, {s.packed, s.mats}}
+	far := map[int]bool{}
+	for i := range s.ops {
+		for _, by := range []*spreadOf{&s.ops[i].by, &s.ops[i].cross} {
+			if s.ops[i].outer || by == &s.ops[i].by {
+				far[by.id] = far[by.id] || !s.byMatrix(p, by)
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(far)) {
+		if !far[id] {
+			s.own = append(s.own, part{id, s.mats})
+		}
+	}
 	for k, n := range [2]int{1, n} {
 		s.blocks[k] = make([][]queries, n)
 		for m := range s.mats {
@@ -155,6 +172,20 @@ func (s *attend) layLanes(n int) {
 	}
 }
 
+// byMatrix reports whether each matrix reads its own part of an operand.
+func (s *attend) byMatrix(p *Program, by *spreadOf) bool {
+	n := p.values[by.id].n / s.mats
+	if p.values[by.id].n%s.mats != 0 || (s.rows-1)*by.row+(s.keys-1)*by.col >= n {
+		return false
+	}
+	for m := range s.mats {
+		if by.offset(m, 0) != m*n {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *attend) laneOf(m, r, n int) int {
 	u := m*s.rows + r
 	if s.codes < 0 {
@@ -163,11 +194,19 @@ func (s *attend) laneOf(m, r, n int) int {
 	return laneOf(int(s.to[u])/s.perRow, s.mats*s.rows/s.perRow, n)
 }
 
-func (s *attend) rowwise(int) (reads, writes []part) {
-	if s.codes < 0 {
-		return nil, []part{{s.y, s.mats * s.rows}}
+func (s *attend) rowwise(n int) (reads, writes []part) {
+	writes = []part{{s.y, s.mats * s.rows}}
+	if s.codes >= 0 {
+		writes = []part{{s.codes, s.mats * s.rows / s.perRow}}
 	}
-	return nil, []part{{s.codes, s.mats * s.rows / s.perRow}}
+	for m := range s.mats {
+		for r := range s.rows {
+			if s.laneOf(m, r, n) != laneOf(m, s.mats, n) {
+				return []part{{s.packed, 0}}, writes
+			}
+		}
+	}
+	return s.own, writes // whole matrices, such as windows
 }
 
 func (s *attend) blocksOf(l lane) []queries {
@@ -187,7 +226,9 @@ func (s packHeads) items(l lane) int {
 	return hi - lo
 }
 
-func (s packHeads) rowwise(int) (reads, writes []part) { return nil, nil }
+func (s packHeads) rowwise(int) (reads, writes []part) {
+	return []part{{s.k, s.mats}, {s.v, s.mats}}, []part{{s.packed, s.mats}}
+}
 
 func (s packHeads) item(st *State, h *hand, l lane, i int) {
 	lo, _ := l.rows(s.mats)

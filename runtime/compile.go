@@ -78,6 +78,9 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 	if cfg.Train {
 		c.fuseTraining()
 	}
+	if !cfg.Train {
+		c.inPlace()
+	}
 	c.p.layLanes(max(1, cfg.lanes))
 	c.p.weighEvaluated()
 	if err := c.planBackward(); err != nil {

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"slices"
+
 	"github.com/qvitc/qvitc/internal/kernel"
 )
 
@@ -192,4 +194,30 @@ func (s *packedLinear) finishHeads(st *State, h *hand, r, m, col, cols int) {
 			i += run
 		}
 	}
+}
+
+// headParts are the operands whose matrices are made by the lane that has their rows of the
+// product, as those of windows often are.
+func (s *packedLinear) headParts(n int) (writes []part) {
+	perRow := len(s.heads)
+	var done []*headCodes
+	for unit, o := range s.heads {
+		if slices.Contains(done, o) {
+			continue
+		}
+		done = append(done, o)
+		local := true
+		for r := 0; r < s.m && local; r++ {
+			for k := unit; k < perRow && local; k++ {
+				local = s.heads[k] != o || laneOf(int(s.headTo[k*s.m+r])/o.rows, o.mats, n) == laneOf(r, s.m, n)
+			}
+		}
+		if !local {
+			continue
+		}
+		for _, id := range o.out {
+			writes = append(writes, part{id, o.mats})
+		}
+	}
+	return writes
 }

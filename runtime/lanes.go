@@ -32,11 +32,13 @@ type task interface {
 // begins when the one before is done.
 type tasks interface{ tasks() []task }
 
-// part is a value of which a lane touches nothing but its own rows, out of so many.
+// part is a value of which a lane touches nothing but its own rows, out of so many; 0: it
+// may touch all of it.
 type part struct{ id, rows int }
 
-// A rowwise task says what each of n lanes reads and writes by its own rows only. Other
-// values it may read or write anywhere.
+// A rowwise task says what each of n lanes reads and writes by its own rows only: of the
+// step's inputs, outputs and temporaries. The last task of a step may touch all of the inputs
+// and outputs that it does not name; nothing else is touched without being named.
 type rowwise interface {
 	rowwise(n int) (reads, writes []part)
 }
@@ -54,42 +56,33 @@ func (p *Program) layLanes(n int) {
 	p.lanes = n
 	for _, s := range p.steps {
 		if a, ok := s.(*attend); ok {
-			a.layLanes(n)
+			a.layLanes(p, n)
 		}
 	}
 	if n <= 1 {
 		return
 	}
 	var cur *stretch
-	rows := map[int]int{} // roots written by the stretch; rows of a lane's part, 0: not by rows
+	seen := map[int]access{}
 	for i, s := range p.steps {
-		list, before := tasksOf(s), []part(nil)
+		list := tasksOf(s)
 		if list == nil {
 			p.stretches = append(p.stretches, stretch{first: i, last: i, alone: s})
 			cur = nil
 			continue
 		}
 		for j, t := range list {
-			var reads, writes []part
-			if r, ok := t.(rowwise); ok {
-				reads, writes = r.rowwise(n)
-			}
-			if cur == nil || len(cur.tasks) == taskMask || !(j == 0 && p.follows(s.plan(), reads, rows) || j > 0 && continues(before, reads)) {
+			all := p.accesses(s.plan(), t, n, j == len(list)-1)
+			if cur == nil || len(cur.tasks) == taskMask || slices.ContainsFunc(all, func(a access) bool { return seen[a.root].clashes(a) }) {
 				p.stretches = append(p.stretches, stretch{first: i})
 				cur = &p.stretches[len(p.stretches)-1]
-				clear(rows)
+				clear(seen)
+			}
+			for _, a := range all {
+				seen[a.root] = seen[a.root].and(a)
 			}
 			cur.last = i
 			cur.tasks = append(cur.tasks, t)
-			for _, id := range s.plan().out {
-				rows[p.values[id].root] = 0
-			}
-			for _, w := range writes {
-				if v := &p.values[w.id]; v.off == 0 && v.n == p.values[v.root].n {
-					rows[v.root] = w.rows
-				}
-			}
-			before = writes
 			for i := range n {
 				if t.items(lane{i, n}) > itemMask {
 					p.lanes, p.stretches = 1, nil
@@ -113,23 +106,91 @@ func tasksOf(s step) []task {
 	return nil
 }
 
-// continues reports whether a step's next task may begin in a lane when the other lanes have
-// not finished the one before it.
-func continues(writes, reads []part) bool {
-	return len(writes) > 0 && !slices.ContainsFunc(writes, func(w part) bool { return !slices.Contains(reads, w) })
+// access says how a task, or those of a stretch so far, touch a root. Where each lane touches
+// its own elements only, cuts is where the elements of the lanes end; otherwise it is nil.
+type access struct {
+	root    int
+	known   bool
+	written bool
+	cuts    []int
 }
 
-// follows reports whether a step may begin in a lane when the other lanes have not
-// finished those before it.
-func (p *Program) follows(b *base, reads []part, rows map[int]int) bool {
-	for _, id := range b.in {
-		n, written := rows[p.values[id].root]
-		if !written {
-			continue
-		}
-		if v := &p.values[id]; n == 0 || v.off != 0 || v.n != p.values[v.root].n || !slices.Contains(reads, part{id, n}) {
-			return false
+// accesses lists what a task, perhaps the last, of a step touches.
+func (p *Program) accesses(b *base, t task, n int, last bool) (list []access) {
+	r, ok := t.(rowwise)
+	var reads, writes []part
+	if ok {
+		reads, writes = r.rowwise(n)
+	}
+	add := func(ids []int, parts []part, written, needed bool) {
+		for _, id := range ids {
+			v := &p.values[id]
+			a := access{root: v.root, known: true, written: written}
+			i := slices.IndexFunc(parts, func(q part) bool { return q.id == id })
+			if i < 0 && !needed {
+				continue
+			}
+			if i >= 0 && parts[i].rows > 0 && v.off == 0 && v.n == p.values[v.root].n && v.n%parts[i].rows == 0 {
+				for k := range n {
+					_, hi := lane{k, n}.rows(parts[i].rows)
+					a.cuts = append(a.cuts, hi*(v.n/parts[i].rows))
+				}
+			}
+			list = append(list, a)
 		}
 	}
-	return !slices.ContainsFunc(b.out, func(id int) bool { _, written := rows[p.values[id].root]; return written })
+	add(b.in, reads, false, !ok || last)
+	add(b.tmp, reads, false, !ok)
+	add(b.out, writes, true, !ok || last)
+	add(b.tmp, writes, true, !ok)
+	return list
+}
+
+// clashes reports whether a lane must not do next what it says before the other lanes have
+// finished.
+func (a access) clashes(next access) bool {
+	return a.known && (a.written || next.written) && (a.cuts == nil || !slices.Equal(a.cuts, next.cuts))
+}
+
+// and joins what follows each other.
+func (a access) and(next access) access {
+	if !a.known {
+		return next
+	}
+	if !slices.Equal(a.cuts, next.cuts) {
+		next.cuts = nil
+	}
+	next.written = next.written || a.written
+	return next
+}
+
+// inPlace lets a sum that is the residual's last reader be written where the residual is.
+func (c *compiler) inPlace() {
+	p := c.p
+	pinned := map[int]bool{}
+	for _, id := range c.pinned {
+		pinned[p.values[id].root] = true
+	}
+	for i, s := range p.steps {
+		l, ok := s.(*packedLinear)
+		if !ok || l.residual < 0 {
+			continue
+		}
+		r, y := p.values[l.residual], l.y
+		root := &p.values[r.root]
+		if r.off != 0 || r.n != root.n || root.kind != inArena || p.values[y].kind != inArena || p.values[y].root != y || p.values[y].n != r.n || pinned[r.root] || pinned[y] {
+			continue
+		}
+		if slices.ContainsFunc(p.steps[i+1:], func(s step) bool {
+			return slices.ContainsFunc(s.plan().in, func(id int) bool { return p.values[id].root == r.root })
+		}) {
+			continue
+		}
+		p.values[y].kind = viewOf
+		for id := range p.values {
+			if p.values[id].root == y {
+				p.values[id].root = r.root
+			}
+		}
+	}
 }

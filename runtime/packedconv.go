@@ -255,7 +255,7 @@ func (s *convRows) items(l lane) int {
 }
 
 func (s *convRows) rowwise(int) (reads, writes []part) {
-	return nil, []part{{s.rows, (*packedConv)(s).positions()}}
+	return []part{{s.image, 0}}, []part{{s.rows, (*packedConv)(s).positions()}}
 }
 
 func (s *convRows) item(st *State, _ *hand, l lane, i int) {
@@ -297,9 +297,9 @@ func (s *convPanels) rowwise(int) (reads, writes []part) {
 	n := (*packedConv)(s).positions()
 	reads = []part{{s.rows, n}}
 	if !s.channelsFirst {
-		writes = []part{{s.y, n}}
+		return reads, []part{{s.y, n}}
 	}
-	return reads, writes
+	return reads, []part{{s.product, n}}
 }
 
 func (s *convPanels) item(st *State, h *hand, l lane, panel int) {

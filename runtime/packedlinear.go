@@ -107,6 +107,9 @@ func (s *packedLinear) rowwise(n int) (reads, writes []part) {
 	if s.left >= 0 {
 		reads[0].id = s.left
 	}
+	if s.heads != nil {
+		return reads, s.headParts(n)
+	}
 	if s.codes >= 0 {
 		return reads, []part{{s.codes, s.m}}
 	}

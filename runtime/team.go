@@ -62,7 +62,7 @@ func rest(word uint64) int { return int(word>>itemBits&itemMask) - int(word&item
 
 const (
 	// late is how long a member without work waits before it takes that of other lanes.
-	late = 5 * time.Microsecond
+	late = 20 * time.Microsecond
 	// patience is how long it looks for work before it sleeps.
 	patience = 200 * time.Microsecond
 )
@@ -83,6 +83,7 @@ func newTeam(st *State) *team {
 // start calls n members together. They look for work until stop.
 func (t *team) start(n int) {
 	t.over.Store(false)
+	t.failed.Store(nil)
 	for i := range t.lanes {
 		t.lanes[i].word.Store(0)
 	}

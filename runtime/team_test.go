@@ -33,6 +33,38 @@ func TestLanes(t *testing.T) {
 	}
 }
 
+// TestAccess wants lanes to wait where one would touch what another has written, or write what
+// another may yet read, and nowhere else.
+func TestAccess(t *testing.T) {
+	two, other := []int{5, 10}, []int{4, 10}
+	read := func(cuts []int) access { return access{known: true, cuts: cuts} }
+	write := func(cuts []int) access { return access{known: true, written: true, cuts: cuts} }
+	for _, c := range []struct {
+		before []access
+		next   access
+		want   bool
+	}{
+		{nil, write(nil), false},
+		{[]access{read(nil)}, read(two), false},
+		{[]access{write(two)}, read(two), false},
+		{[]access{write(two)}, read(other), true},
+		{[]access{write(two)}, read(nil), true},
+		{[]access{write(nil)}, read(two), true},
+		{[]access{read(two)}, write(two), false},
+		{[]access{read(nil), read(two)}, write(two), true}, // as a sum in the place of its residual
+		{[]access{read(two), read(other)}, write(two), true},
+		{[]access{read(two), write(two)}, read(two), false},
+	} {
+		var seen access
+		for _, a := range c.before {
+			seen = seen.and(a)
+		}
+		if got := seen.clashes(c.next); got != c.want {
+			t.Errorf("%+v after %+v: clashes %v, want %v", c.next, c.before, got, c.want)
+		}
+	}
+}
+
 // count is a task that notes how often each of its items is done, and wants the lane's part
 // of the task before to be finished.
 type count struct {
