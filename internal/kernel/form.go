@@ -28,7 +28,7 @@ func (w *Workspace) Panel(b *Weights, j int) {
 		w.unpacked = alignedBytes(nil, size)
 	}
 	w.form, w.k = b.form, b.k
-	w.ahead = nil
+	w.ahead, w.half = nil, false
 	if j+1 < b.Panels() {
 		w.ahead = b.data[(j+1)*b.stride:][:b.stride]
 	}
@@ -38,6 +38,7 @@ func (w *Workspace) Panel(b *Weights, j int) {
 // Select makes panel j of an operand the right-hand side of Tile. Nothing is copied.
 func (w *Workspace) Select(o *Operand, j int) {
 	w.form, w.k, w.ahead = o.form, o.k, nil
+	w.half = o.n-j*PanelWidth <= PanelWidth/2
 	w.panel = o.data[j*o.size:][:o.size]
 }
 

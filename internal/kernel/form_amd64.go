@@ -35,6 +35,10 @@ func (f formVNNI) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int
 		ahead = &w.ahead[0]
 		w.ahead = w.ahead[min(lines, (m+5)/6*steps)*cacheLine:]
 	}
+	if w.half {
+		tileHalfAVX512(&a[0], lda, &panel[0], steps, &tile[0], 4*ldt, m)
+		return
+	}
 	tileAVX512(&a[0], lda, &panel[0], steps, &tile[0], 4*ldt, m, ahead, lines)
 }
 

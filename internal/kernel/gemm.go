@@ -22,6 +22,7 @@ type Workspace struct {
 	panel    []uint8
 	unpacked []uint8
 	ahead    []uint8 // what the next Panel reads, where not yet fetched
+	half     bool    // only the first half of its columns is defined
 	ones     []uint8
 	scratch  []float32
 	heads    []float32

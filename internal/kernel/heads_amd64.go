@@ -78,21 +78,19 @@ func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
 	}
 }
 
-// scatter writes the moments of the rows to.
+// scatter writes the moments of the rows to, neighbours together.
 func (h *Head) scatter(to []int32, mean, spread []float32) {
-	run := 1
-	for run < len(to) && to[run] == to[0]+int32(run) {
-		run++
-	}
-	for _, m := range [][2][]float32{{h.Mean, mean}, {h.Spread, spread}} {
-		switch d := m[0]; {
-		case d == nil:
-		case run == len(to):
-			copy(d[to[0]:], m[1][:run])
-		default:
-			for i, t := range to {
-				d[t] = m[1][i]
-			}
+	for i := 0; i < len(to); {
+		t, run := int(to[i]), 1
+		for i+run < len(to) && int(to[i+run]) == t+run {
+			run++
 		}
+		if h.Mean != nil {
+			copy(h.Mean[t:t+run], mean[i:])
+		}
+		if h.Spread != nil {
+			copy(h.Spread[t:t+run], spread[i:])
+		}
+		i += run
 	}
 }

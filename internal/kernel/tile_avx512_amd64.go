@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func tileAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
 
+// tileHalfAVX512 multiplies rows of codes by one panel; lda and ldt are in bytes, a step is four bytes of a row, steps and rows are positive.
+//
+//go:noescape
+func tileHalfAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)
+
 // unpack2AVX512 unpacks groups of 256 codes; groups is positive.
 //
 //go:noescape

@@ -433,6 +433,277 @@ done2:
 	VZEROUPPER
 	RET
 
+// func tileHalfAVX512(a *uint8, lda int, panel *uint8, steps int, dst *int32, ldt int, rows int)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·tileHalfAVX512(SB), NOSPLIT, $0-56
+	MOVQ a+0(FP), SI
+	MOVQ lda+8(FP), AX
+	MOVQ panel+16(FP), DI
+	MOVQ steps+24(FP), DX
+	MOVQ dst+32(FP), R11
+	MOVQ ldt+40(FP), BX
+	MOVQ rows+48(FP), R12
+
+next17:
+	MOVQ   SI, R8
+	LEAQ   (AX)(AX*2), R9
+	ADDQ   SI, R9
+	MOVQ   DI, R10
+	MOVQ   DX, CX
+	CMPQ   R12, $0x01
+	JEQ    rows20
+	CMPQ   R12, $0x02
+	JEQ    rows21
+	CMPQ   R12, $0x03
+	JEQ    rows22
+	CMPQ   R12, $0x04
+	JEQ    rows23
+	CMPQ   R12, $0x05
+	JEQ    rows24
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	VXORPS X9, X9, X9
+	VXORPS X10, X10, X10
+	VXORPS X11, X11, X11
+
+loop26:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	ADDQ         $+256, R10
+	VPBROADCASTD (R8), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	VPBROADCASTD (R8)(AX*1), Z15
+	VPDPBUSD     Z12, Z15, Z2
+	VPDPBUSD     Z13, Z15, Z3
+	VPBROADCASTD (R8)(AX*2), Z16
+	VPDPBUSD     Z12, Z16, Z4
+	VPDPBUSD     Z13, Z16, Z5
+	VPBROADCASTD (R9), Z17
+	VPDPBUSD     Z12, Z17, Z6
+	VPDPBUSD     Z13, Z17, Z7
+	VPBROADCASTD (R9)(AX*1), Z18
+	VPDPBUSD     Z12, Z18, Z8
+	VPDPBUSD     Z13, Z18, Z9
+	VPBROADCASTD (R9)(AX*2), Z19
+	VPDPBUSD     Z12, Z19, Z10
+	VPDPBUSD     Z13, Z19, Z11
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         CX
+	JNZ          loop26
+	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z1, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z3, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z4, (R11)
+	VMOVUPS      Z5, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z6, (R11)
+	VMOVUPS      Z7, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z8, (R11)
+	VMOVUPS      Z9, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z10, (R11)
+	VMOVUPS      Z11, 64(R11)
+	ADDQ         BX, R11
+	LEAQ         (SI)(AX*2), SI
+	LEAQ         (SI)(AX*2), SI
+	LEAQ         (SI)(AX*2), SI
+	SUBQ         $0x06, R12
+	JNZ          next17
+	JMP          done18
+
+rows24:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	VXORPS X9, X9, X9
+
+loop27:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	ADDQ         $+256, R10
+	VPBROADCASTD (R8), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	VPBROADCASTD (R8)(AX*1), Z15
+	VPDPBUSD     Z12, Z15, Z2
+	VPDPBUSD     Z13, Z15, Z3
+	VPBROADCASTD (R8)(AX*2), Z16
+	VPDPBUSD     Z12, Z16, Z4
+	VPDPBUSD     Z13, Z16, Z5
+	VPBROADCASTD (R9), Z17
+	VPDPBUSD     Z12, Z17, Z6
+	VPDPBUSD     Z13, Z17, Z7
+	VPBROADCASTD (R9)(AX*1), Z18
+	VPDPBUSD     Z12, Z18, Z8
+	VPDPBUSD     Z13, Z18, Z9
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         CX
+	JNZ          loop27
+	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z1, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z3, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z4, (R11)
+	VMOVUPS      Z5, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z6, (R11)
+	VMOVUPS      Z7, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z8, (R11)
+	VMOVUPS      Z9, 64(R11)
+	ADDQ         BX, R11
+	JMP          done18
+
+rows23:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+
+loop28:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	ADDQ         $+256, R10
+	VPBROADCASTD (R8), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	VPBROADCASTD (R8)(AX*1), Z15
+	VPDPBUSD     Z12, Z15, Z2
+	VPDPBUSD     Z13, Z15, Z3
+	VPBROADCASTD (R8)(AX*2), Z16
+	VPDPBUSD     Z12, Z16, Z4
+	VPDPBUSD     Z13, Z16, Z5
+	VPBROADCASTD (R9), Z17
+	VPDPBUSD     Z12, Z17, Z6
+	VPDPBUSD     Z13, Z17, Z7
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         CX
+	JNZ          loop28
+	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z1, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z3, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z4, (R11)
+	VMOVUPS      Z5, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z6, (R11)
+	VMOVUPS      Z7, 64(R11)
+	ADDQ         BX, R11
+	JMP          done18
+
+rows22:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+
+loop29:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	ADDQ         $+256, R10
+	VPBROADCASTD (R8), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	VPBROADCASTD (R8)(AX*1), Z15
+	VPDPBUSD     Z12, Z15, Z2
+	VPDPBUSD     Z13, Z15, Z3
+	VPBROADCASTD (R8)(AX*2), Z16
+	VPDPBUSD     Z12, Z16, Z4
+	VPDPBUSD     Z13, Z16, Z5
+	ADDQ         $0x04, R8
+	DECQ         CX
+	JNZ          loop29
+	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z1, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z3, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z4, (R11)
+	VMOVUPS      Z5, 64(R11)
+	ADDQ         BX, R11
+	JMP          done18
+
+rows21:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+
+loop30:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	ADDQ         $+256, R10
+	VPBROADCASTD (R8), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	VPBROADCASTD (R8)(AX*1), Z15
+	VPDPBUSD     Z12, Z15, Z2
+	VPDPBUSD     Z13, Z15, Z3
+	ADDQ         $0x04, R8
+	DECQ         CX
+	JNZ          loop30
+	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z1, 64(R11)
+	ADDQ         BX, R11
+	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z3, 64(R11)
+	ADDQ         BX, R11
+	JMP          done18
+
+rows20:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+
+loop31:
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	ADDQ         $+256, R10
+	VPBROADCASTD (R8), Z14
+	VPDPBUSD     Z12, Z14, Z0
+	VPDPBUSD     Z13, Z14, Z1
+	ADDQ         $0x04, R8
+	DECQ         CX
+	JNZ          loop31
+	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z1, 64(R11)
+	ADDQ         BX, R11
+
+done18:
+	VZEROUPPER
+	RET
+
 // func unpack2AVX512(dst *uint8, src *uint8, groups int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·unpack2AVX512(SB), NOSPLIT, $0-24
@@ -442,7 +713,7 @@ TEXT ·unpack2AVX512(SB), NOSPLIT, $0-24
 	VMOVUPS field2<>+0(SB), Z0
 	VMOVUPS half2<>+0(SB), Z1
 
-loop17:
+loop32:
 	VPANDD  (CX), Z0, Z2
 	VPSUBB  Z1, Z2, Z2
 	VMOVUPS Z2, (AX)
@@ -464,7 +735,7 @@ loop17:
 	ADDQ    $+64, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop17
+	JNZ     loop32
 	VZEROUPPER
 	RET
 
@@ -498,7 +769,7 @@ TEXT ·unpack3AVX512(SB), NOSPLIT, $0-24
 	VMOVUPS half3<>+0(SB), Z1
 	VMOVUPS third<>+0(SB), Z2
 
-loop18:
+loop33:
 	VPANDD  (CX), Z0, Z3
 	KMOVQ   64(CX), K1
 	VPADDB  Z2, Z3, K1, Z3
@@ -528,7 +799,7 @@ loop18:
 	ADDQ    $+96, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop18
+	JNZ     loop33
 	VZEROUPPER
 	RET
 
@@ -561,7 +832,7 @@ TEXT ·unpack4AVX512(SB), NOSPLIT, $0-24
 	VMOVUPS field4<>+0(SB), Z0
 	VMOVUPS half4<>+0(SB), Z1
 
-loop19:
+loop34:
 	VPANDD  (CX), Z0, Z2
 	VPSUBB  Z1, Z2, Z2
 	VMOVUPS Z2, (AX)
@@ -581,7 +852,7 @@ loop19:
 	ADDQ    $+128, CX
 	ADDQ    $+256, AX
 	DECQ    DX
-	JNZ     loop19
+	JNZ     loop34
 	VZEROUPPER
 	RET
 
@@ -613,7 +884,7 @@ TEXT ·unpackLookupAVX512(SB), NOSPLIT, $0-24
 	MOVQ    quads+16(FP), DX
 	VMOVUPS low6<>+0(SB), Z0
 
-loop20:
+loop35:
 	VXORPS    X1, X1, X1
 	VMOVDQU64 (CX), Z2
 	VPANDD    Z0, Z2, Z3
@@ -637,7 +908,7 @@ loop20:
 	ADDQ      $+192, CX
 	ADDQ      $+256, AX
 	DECQ      DX
-	JNZ       loop20
+	JNZ       loop35
 	VZEROUPPER
 	RET
 
@@ -663,13 +934,13 @@ TEXT ·packLookupAVX512(SB), NOSPLIT, $0-64
 	MOVQ blocks+48(FP), R8
 	MOVQ rows+56(FP), R9
 
-row21:
+row36:
 	MOVQ DX, R10
 	MOVQ AX, R11
 	MOVQ DI, R12
 	MOVQ R8, R13
 
-block22:
+block37:
 	KMOVQ         (R12), K1
 	VMOVDQU8.Z    (R10), K1, Z0
 	KMOVQ         8(R12), K1
@@ -690,11 +961,11 @@ block22:
 	ADDQ          $+128, R11
 	ADDQ          $0x18, R12
 	DECQ          R13
-	JNZ           block22
+	JNZ           block37
 	ADDQ          CX, AX
 	ADDQ          BX, DX
 	DECQ          R9
-	JNZ           row21
+	JNZ           row36
 	VZEROUPPER
 	RET
 
@@ -706,7 +977,7 @@ TEXT ·lookupTileAVX512(SB), NOSPLIT, $0-72
 	MOVQ dst+48(FP), R11
 	MOVL bias+40(FP), R12
 
-next23:
+next38:
 	MOVQ   offsets+0(FP), R8
 	LEAQ   (AX)(AX*2), R9
 	ADDQ   R8, R9
@@ -715,19 +986,19 @@ next23:
 	MOVQ   panel+16(FP), CX
 	MOVQ   groups+24(FP), DX
 	CMPQ   rows+64(FP), $0x01
-	JEQ    rows26
+	JEQ    rows41
 	CMPQ   rows+64(FP), $0x02
-	JEQ    rows27
+	JEQ    rows42
 	CMPQ   rows+64(FP), $0x03
-	JEQ    rows28
+	JEQ    rows43
 	CMPQ   rows+64(FP), $0x04
-	JEQ    rows29
+	JEQ    rows44
 	CMPQ   rows+64(FP), $0x05
-	JEQ    rows30
+	JEQ    rows45
 	CMPQ   rows+64(FP), $0x06
-	JEQ    rows31
+	JEQ    rows46
 	CMPQ   rows+64(FP), $0x07
-	JEQ    rows32
+	JEQ    rows47
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
@@ -745,7 +1016,7 @@ next23:
 	VXORPS X15, X15, X15
 	VXORPS X23, X23, X23
 
-nine34:
+nine49:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -772,9 +1043,9 @@ nine34:
 	ADDQ      $0x02, R9
 	ADDQ      $0x02, R10
 	DECQ      SI
-	JZ        widen36
+	JZ        widen51
 
-loop35:
+loop50:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -805,9 +1076,9 @@ loop35:
 	ADDQ      $0x02, R9
 	ADDQ      $0x02, R10
 	DECQ      SI
-	JNZ       loop35
+	JNZ       loop50
 
-widen36:
+widen51:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -833,7 +1104,7 @@ widen36:
 	VPSRLW        $0x08, Z7, Z7
 	VPADDW        Z7, Z23, Z23
 	TESTQ         DX, DX
-	JNZ           nine34
+	JNZ           nine49
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -982,10 +1253,10 @@ widen36:
 	SHLQ          $0x03, DI
 	ADDQ          DI, offsets+0(FP)
 	SUBQ          $0x08, rows+64(FP)
-	JNZ           next23
-	JMP           done24
+	JNZ           next38
+	JMP           done39
 
-rows32:
+rows47:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
@@ -1001,7 +1272,7 @@ rows32:
 	VXORPS X14, X14, X14
 	VXORPS X22, X22, X22
 
-nine37:
+nine52:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1026,9 +1297,9 @@ nine37:
 	ADDQ      $0x02, R9
 	ADDQ      $0x02, R10
 	DECQ      SI
-	JZ        widen39
+	JZ        widen54
 
-loop38:
+loop53:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1056,9 +1327,9 @@ loop38:
 	ADDQ      $0x02, R9
 	ADDQ      $0x02, R10
 	DECQ      SI
-	JNZ       loop38
+	JNZ       loop53
 
-widen39:
+widen54:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -1081,7 +1352,7 @@ widen39:
 	VPSRLW        $0x08, Z6, Z6
 	VPADDW        Z6, Z22, Z22
 	TESTQ         DX, DX
-	JNZ           nine37
+	JNZ           nine52
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1208,9 +1479,9 @@ widen39:
 	VMOVDQU32     Z25, 128(R11)
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
-	JMP           done24
+	JMP           done39
 
-rows31:
+rows46:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
@@ -1224,7 +1495,7 @@ rows31:
 	VXORPS X13, X13, X13
 	VXORPS X21, X21, X21
 
-nine40:
+nine55:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1246,9 +1517,9 @@ nine40:
 	ADDQ      $0x02, R8
 	ADDQ      $0x02, R9
 	DECQ      SI
-	JZ        widen42
+	JZ        widen57
 
-loop41:
+loop56:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1272,9 +1543,9 @@ loop41:
 	ADDQ      $0x02, R8
 	ADDQ      $0x02, R9
 	DECQ      SI
-	JNZ       loop41
+	JNZ       loop56
 
-widen42:
+widen57:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -1294,7 +1565,7 @@ widen42:
 	VPSRLW        $0x08, Z5, Z5
 	VPADDW        Z5, Z21, Z21
 	TESTQ         DX, DX
-	JNZ           nine40
+	JNZ           nine55
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1403,9 +1674,9 @@ widen42:
 	VMOVDQU32     Z25, 128(R11)
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
-	JMP           done24
+	JMP           done39
 
-rows30:
+rows45:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
@@ -1417,7 +1688,7 @@ rows30:
 	VXORPS X12, X12, X12
 	VXORPS X20, X20, X20
 
-nine43:
+nine58:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1437,9 +1708,9 @@ nine43:
 	ADDQ      $0x02, R8
 	ADDQ      $0x02, R9
 	DECQ      SI
-	JZ        widen45
+	JZ        widen60
 
-loop44:
+loop59:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1460,9 +1731,9 @@ loop44:
 	ADDQ      $0x02, R8
 	ADDQ      $0x02, R9
 	DECQ      SI
-	JNZ       loop44
+	JNZ       loop59
 
-widen45:
+widen60:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -1479,7 +1750,7 @@ widen45:
 	VPSRLW        $0x08, Z4, Z4
 	VPADDW        Z4, Z20, Z20
 	TESTQ         DX, DX
-	JNZ           nine43
+	JNZ           nine58
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1570,9 +1841,9 @@ widen45:
 	VMOVDQU32     Z25, 128(R11)
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
-	JMP           done24
+	JMP           done39
 
-rows29:
+rows44:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
@@ -1582,7 +1853,7 @@ rows29:
 	VXORPS X11, X11, X11
 	VXORPS X19, X19, X19
 
-nine46:
+nine61:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1600,9 +1871,9 @@ nine46:
 	ADDQ      $0x02, R8
 	ADDQ      $0x02, R9
 	DECQ      SI
-	JZ        widen48
+	JZ        widen63
 
-loop47:
+loop62:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1620,9 +1891,9 @@ loop47:
 	ADDQ      $0x02, R8
 	ADDQ      $0x02, R9
 	DECQ      SI
-	JNZ       loop47
+	JNZ       loop62
 
-widen48:
+widen63:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -1636,7 +1907,7 @@ widen48:
 	VPSRLW        $0x08, Z3, Z3
 	VPADDW        Z3, Z19, Z19
 	TESTQ         DX, DX
-	JNZ           nine46
+	JNZ           nine61
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1709,9 +1980,9 @@ widen48:
 	VMOVDQU32     Z25, 128(R11)
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
-	JMP           done24
+	JMP           done39
 
-rows28:
+rows43:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
@@ -1719,7 +1990,7 @@ rows28:
 	VXORPS X10, X10, X10
 	VXORPS X18, X18, X18
 
-nine49:
+nine64:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1734,9 +2005,9 @@ nine49:
 	VPERMB    (BX)(DI*1), Z24, Z2
 	ADDQ      $0x02, R8
 	DECQ      SI
-	JZ        widen51
+	JZ        widen66
 
-loop50:
+loop65:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1750,9 +2021,9 @@ loop50:
 	VPADDB    Z27, Z2, Z2
 	ADDQ      $0x02, R8
 	DECQ      SI
-	JNZ       loop50
+	JNZ       loop65
 
-widen51:
+widen66:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -1763,7 +2034,7 @@ widen51:
 	VPSRLW        $0x08, Z2, Z2
 	VPADDW        Z2, Z18, Z18
 	TESTQ         DX, DX
-	JNZ           nine49
+	JNZ           nine64
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1818,15 +2089,15 @@ widen51:
 	VMOVDQU32     Z25, 128(R11)
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
-	JMP           done24
+	JMP           done39
 
-rows27:
+rows42:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 	VXORPS X9, X9, X9
 	VXORPS X17, X17, X17
 
-nine52:
+nine67:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1839,9 +2110,9 @@ nine52:
 	VPERMB    (BX)(DI*1), Z24, Z1
 	ADDQ      $0x02, R8
 	DECQ      SI
-	JZ        widen54
+	JZ        widen69
 
-loop53:
+loop68:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1852,9 +2123,9 @@ loop53:
 	VPADDB    Z26, Z1, Z1
 	ADDQ      $0x02, R8
 	DECQ      SI
-	JNZ       loop53
+	JNZ       loop68
 
-widen54:
+widen69:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
@@ -1862,7 +2133,7 @@ widen54:
 	VPSRLW        $0x08, Z1, Z1
 	VPADDW        Z1, Z17, Z17
 	TESTQ         DX, DX
-	JNZ           nine52
+	JNZ           nine67
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1899,13 +2170,13 @@ widen54:
 	VMOVDQU32     Z25, 128(R11)
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
-	JMP           done24
+	JMP           done39
 
-rows26:
+rows41:
 	VXORPS X8, X8, X8
 	VXORPS X16, X16, X16
 
-nine55:
+nine70:
 	MOVQ      $0x00000009, SI
 	CMPQ      DX, SI
 	CMOVQLT   DX, SI
@@ -1916,9 +2187,9 @@ nine55:
 	VPERMB    (BX)(DI*1), Z24, Z0
 	ADDQ      $0x02, R8
 	DECQ      SI
-	JZ        widen57
+	JZ        widen72
 
-loop56:
+loop71:
 	VMOVDQU64 (CX), Z24
 	ADDQ      $0x40, CX
 	MOVWLZX   (R8), DI
@@ -1926,14 +2197,14 @@ loop56:
 	VPADDB    Z25, Z0, Z0
 	ADDQ      $0x02, R8
 	DECQ      SI
-	JNZ       loop56
+	JNZ       loop71
 
-widen57:
+widen72:
 	VPADDW        Z0, Z8, Z8
 	VPSRLW        $0x08, Z0, Z0
 	VPADDW        Z0, Z16, Z16
 	TESTQ         DX, DX
-	JNZ           nine55
+	JNZ           nine70
 	VPSLLW        $0x08, Z16, Z0
 	VPSUBW        Z0, Z8, Z8
 	VPBROADCASTD  R12, Z24
@@ -1953,7 +2224,7 @@ widen57:
 	VMOVDQU32     Z26, 192(R11)
 	ADDQ          ldt+56(FP), R11
 
-done24:
+done39:
 	VZEROUPPER
 	RET
 
@@ -1994,7 +2265,7 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS X30, X30, X30
 	VXORPS X31, X31, X31
 
-loop58:
+loop73:
 	VPDPBUSD Z24, Z28, Z0
 	VPDPBUSD Z25, Z29, Z1
 	VPDPBUSD Z26, Z30, Z2
@@ -2020,6 +2291,6 @@ loop58:
 	VPDPBUSD Z26, Z30, Z22
 	VPDPBUSD Z27, Z31, Z23
 	DECQ     AX
-	JNZ      loop58
+	JNZ      loop73
 	VZEROUPPER
 	RET

@@ -13,6 +13,8 @@ func tilePart(m machine) {
 	if m.wide() {
 		tile(m, "tile", dotProduct{rows: 6, vectors: 4, ahead: true,
 			step: func(b, a, acc, _ reg.Register) { VPDPBUSD(b, a, acc) }})
+		tile(m, "tileHalf", dotProduct{rows: 6, vectors: 2, wide: 4,
+			step: func(b, a, acc, _ reg.Register) { VPDPBUSD(b, a, acc) }})
 	} else {
 		tile(m, "tile", dotProduct{rows: 6, vectors: 2, words: true,
 			step: func(b, a, acc, t reg.Register) {
@@ -38,6 +40,7 @@ type dotProduct struct {
 	rows, vectors int  // of a block, whose sums stay in registers
 	ahead         bool // memory that is needed next is fetched meanwhile
 	words         bool // sums are of 16 bits, to be widened at the end
+	wide          int  // vectors of a step of the panel, where not all are used
 	strided       bool // the steps of a row lie any number of bytes apart
 	step          func(b, a, acc, scratch reg.Register)
 }
@@ -134,7 +137,7 @@ func tile(m machine, name string, p dotProduct) {
 		for j := range nv {
 			VMOVUPS(Mem{Base: b, Disp: j * m.bytes()}, bv(j))
 		}
-		ADDQ(I32(int32(nv*m.bytes())), b)
+		ADDQ(I32(int32(max(nv, p.wide)*m.bytes())), b)
 		if p.ahead {
 			PREFETCHT1(Mem{Base: fetch})
 			ADDQ(move, fetch)
