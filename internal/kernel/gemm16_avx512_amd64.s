@@ -473,16 +473,16 @@ loop17:
 // func packWordsAVX512(dst *int32, stride int, x *float32, ld int, inv *float32, cols int, steps int)
 // Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·packWordsAVX512(SB), NOSPLIT, $0-56
-	MOVQ    dst+0(FP), AX
-	MOVQ    stride+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    ld+24(FP), BX
-	MOVQ    inv+32(FP), SI
-	MOVQ    cols+40(FP), DI
-	VMOVUPS top16<>+0(SB), Z0
-	VMOVUPS bottom16<>+0(SB), Z1
-	VMOVUPS lowWord<>+0(SB), Z2
-	XORQ    R8, R8
+	MOVQ         dst+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         ld+24(FP), BX
+	MOVQ         inv+32(FP), SI
+	MOVQ         cols+40(FP), DI
+	VBROADCASTSS top16<>+0(SB), Z0
+	VBROADCASTSS bottom16<>+0(SB), Z1
+	VBROADCASTSS lowWord<>+0(SB), Z2
+	XORQ         R8, R8
 
 strip418:
 	CMPQ    DI, $0x40
@@ -857,21 +857,21 @@ variantsEnd35:
 // func maxAbsAVX512(x []float32, factor []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
 TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
-	MOVQ    x_base+0(FP), AX
-	MOVQ    factor_base+24(FP), CX
-	MOVQ    x_len+8(FP), DX
-	MOVQ    DX, BX
-	ANDQ    $0x0f, BX
-	SUBQ    BX, DX
-	SHLQ    $0x02, DX
-	MOVQ    $-1, SI
-	BZHIQ   BX, SI, SI
-	KMOVW   SI, K1
-	VXORPS  X0, X0, X0
-	VMOVUPS magnBits<>+0(SB), Z1
-	TESTQ   CX, CX
-	JZ      none45
-	XORQ    BX, BX
+	MOVQ         x_base+0(FP), AX
+	MOVQ         factor_base+24(FP), CX
+	MOVQ         x_len+8(FP), DX
+	MOVQ         DX, BX
+	ANDQ         $0x0f, BX
+	SUBQ         BX, DX
+	SHLQ         $0x02, DX
+	MOVQ         $-1, SI
+	BZHIQ        BX, SI, SI
+	KMOVW        SI, K1
+	VXORPS       X0, X0, X0
+	VBROADCASTSS magnBits<>+0(SB), Z1
+	TESTQ        CX, CX
+	JZ           none45
+	XORQ         BX, BX
 
 cols47:
 	CMPQ    BX, DX
@@ -942,14 +942,14 @@ GLOBL magnBits<>(SB), RODATA|NOPTR, $64
 // func maxAbsColsAVX512(dst []float32, x []float32, rows int, n int)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·maxAbsColsAVX512(SB), NOSPLIT, $0-64
-	MOVQ    dst_base+0(FP), AX
-	MOVQ    x_base+24(FP), CX
-	MOVQ    rows+48(FP), DX
-	MOVQ    n+56(FP), BX
-	MOVQ    BX, SI
-	SHLQ    $0x02, SI
-	VMOVUPS magnBits<>+0(SB), Z0
-	XORQ    DI, DI
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         rows+48(FP), DX
+	MOVQ         n+56(FP), BX
+	MOVQ         BX, SI
+	SHLQ         $0x02, SI
+	VBROADCASTSS magnBits<>+0(SB), Z0
+	XORQ         DI, DI
 
 strip453:
 	CMPQ    BX, $0x40
@@ -1034,8 +1034,8 @@ TEXT ·quantize16AVX512(SB), NOSPLIT, $0-76
 	MOVQ         factor_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
 	VBROADCASTSS inv+72(FP), Z0
-	VMOVUPS      top16<>+0(SB), Z1
-	VMOVUPS      bottom16<>+0(SB), Z2
+	VBROADCASTSS top16<>+0(SB), Z1
+	VBROADCASTSS bottom16<>+0(SB), Z2
 	TESTQ        DX, DX
 	JZ           none60
 	XORQ         SI, SI

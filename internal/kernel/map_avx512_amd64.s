@@ -15,52 +15,52 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-48
 	JLT  tail2
 
 loop1:
-	VMOVUPS      (CX)(BX*1), Z0
-	VMOVUPS      expMax<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z1
-	VMOVUPS      expMin<>+0(SB), Z0
-	VMAXPS       Z1, Z0, Z1
-	VMULPS       log2e<>+0(SB), Z1, Z0
-	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS ln2Hi<>+0(SB), Z0, Z1
-	VFNMADD231PS ln2Lo<>+0(SB), Z0, Z1
-	VMOVUPS      expP6<>+0(SB), Z2
-	VFMADD213PS  expP5<>+0(SB), Z1, Z2
-	VFMADD213PS  expP4<>+0(SB), Z1, Z2
-	VFMADD213PS  expP3<>+0(SB), Z1, Z2
-	VFMADD213PS  expP2<>+0(SB), Z1, Z2
-	VFMADD213PS  expP1<>+0(SB), Z1, Z2
-	VFMADD213PS  expP0<>+0(SB), Z1, Z2
-	VSCALEFPS    Z0, Z2, Z2
-	VMOVUPS      Z2, (AX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JGE          loop1
+	VMOVUPS           (CX)(BX*1), Z0
+	VBROADCASTSS      expMax<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z1
+	VBROADCASTSS      expMin<>+0(SB), Z0
+	VMAXPS            Z1, Z0, Z1
+	VMULPS.BCST       log2e<>+0(SB), Z1, Z0
+	VRNDSCALEPS       $0x08, Z0, Z0
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z0, Z1
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z0, Z1
+	VBROADCASTSS      expP6<>+0(SB), Z2
+	VFMADD213PS.BCST  expP5<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP4<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP3<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP2<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP1<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP0<>+0(SB), Z1, Z2
+	VSCALEFPS         Z0, Z2, Z2
+	VMOVUPS           Z2, (AX)(BX*1)
+	ADDQ              $0x40, BX
+	SUBQ              $0x10, DX
+	JGE               loop1
 
 tail2:
-	ADDQ         $0x10, DX
-	JZ           done3
-	MOVQ         $-1, SI
-	BZHIQ        DX, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (CX)(BX*1), K1, Z0
-	VMOVUPS      expMax<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z1
-	VMOVUPS      expMin<>+0(SB), Z0
-	VMAXPS       Z1, Z0, Z1
-	VMULPS       log2e<>+0(SB), Z1, Z0
-	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS ln2Hi<>+0(SB), Z0, Z1
-	VFNMADD231PS ln2Lo<>+0(SB), Z0, Z1
-	VMOVUPS      expP6<>+0(SB), Z2
-	VFMADD213PS  expP5<>+0(SB), Z1, Z2
-	VFMADD213PS  expP4<>+0(SB), Z1, Z2
-	VFMADD213PS  expP3<>+0(SB), Z1, Z2
-	VFMADD213PS  expP2<>+0(SB), Z1, Z2
-	VFMADD213PS  expP1<>+0(SB), Z1, Z2
-	VFMADD213PS  expP0<>+0(SB), Z1, Z2
-	VSCALEFPS    Z0, Z2, Z2
-	VMOVUPS      Z2, K1, (AX)(BX*1)
+	ADDQ              $0x10, DX
+	JZ                done3
+	MOVQ              $-1, SI
+	BZHIQ             DX, SI, SI
+	KMOVW             SI, K1
+	VMOVUPS.Z         (CX)(BX*1), K1, Z0
+	VBROADCASTSS      expMax<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z1
+	VBROADCASTSS      expMin<>+0(SB), Z0
+	VMAXPS            Z1, Z0, Z1
+	VMULPS.BCST       log2e<>+0(SB), Z1, Z0
+	VRNDSCALEPS       $0x08, Z0, Z0
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z0, Z1
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z0, Z1
+	VBROADCASTSS      expP6<>+0(SB), Z2
+	VFMADD213PS.BCST  expP5<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP4<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP3<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP2<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP1<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  expP0<>+0(SB), Z1, Z2
+	VSCALEFPS         Z0, Z2, Z2
+	VMOVUPS           Z2, K1, (AX)(BX*1)
 
 done3:
 	VZEROUPPER
@@ -197,94 +197,94 @@ TEXT ·erfAVX512(SB), NOSPLIT, $0-48
 	JLT  tail5
 
 loop4:
-	VMOVUPS      (CX)(BX*1), Z0
-	VMULPS       Z0, Z0, Z1
-	VMOVUPS      erfS6<>+0(SB), Z2
-	VFMADD213PS  erfS5<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS4<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS3<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS2<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS1<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS0<>+0(SB), Z1, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VANDPS       magnBits<>+0(SB), Z0, Z1
-	VMOVUPS      erfEnd<>+0(SB), Z5
-	VMINPS       Z1, Z5, Z5
-	VMOVUPS      erfL6<>+0(SB), Z6
-	VFMADD213PS  erfL5<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL4<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL3<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL2<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL1<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL0<>+0(SB), Z5, Z6
-	VMULPS       log2e<>+0(SB), Z6, Z5
-	VRNDSCALEPS  $0x08, Z5, Z5
-	VFNMADD231PS ln2Hi<>+0(SB), Z5, Z6
-	VFNMADD231PS ln2Lo<>+0(SB), Z5, Z6
-	VMOVUPS      expP6<>+0(SB), Z7
-	VFMADD213PS  expP5<>+0(SB), Z6, Z7
-	VFMADD213PS  expP4<>+0(SB), Z6, Z7
-	VFMADD213PS  expP3<>+0(SB), Z6, Z7
-	VFMADD213PS  expP2<>+0(SB), Z6, Z7
-	VFMADD213PS  expP1<>+0(SB), Z6, Z7
-	VFMADD213PS  expP0<>+0(SB), Z6, Z7
-	VSCALEFPS    Z5, Z7, Z7
-	VMOVUPS      one<>+0(SB), Z5
-	VSUBPS       Z7, Z5, Z5
-	VANDPS       signBit<>+0(SB), Z0, Z0
-	VORPS        Z0, Z5, Z5
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z1, K1
-	VBLENDMPS    Z2, Z5, K1, Z3
-	VMOVUPS      Z3, (AX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JGE          loop4
+	VMOVUPS           (CX)(BX*1), Z0
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      erfS6<>+0(SB), Z2
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z1, Z2
+	VFMADD213PS       Z0, Z0, Z2
+	VANDPS.BCST       magnBits<>+0(SB), Z0, Z1
+	VBROADCASTSS      erfEnd<>+0(SB), Z5
+	VMINPS            Z1, Z5, Z5
+	VBROADCASTSS      erfL6<>+0(SB), Z6
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z5, Z6
+	VMULPS.BCST       log2e<>+0(SB), Z6, Z5
+	VRNDSCALEPS       $0x08, Z5, Z5
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z5, Z6
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z5, Z6
+	VBROADCASTSS      expP6<>+0(SB), Z7
+	VFMADD213PS.BCST  expP5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP0<>+0(SB), Z6, Z7
+	VSCALEFPS         Z5, Z7, Z7
+	VBROADCASTSS      one<>+0(SB), Z5
+	VSUBPS            Z7, Z5, Z5
+	VANDPS.BCST       signBit<>+0(SB), Z0, Z0
+	VORPS             Z0, Z5, Z5
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z1, K1
+	VBLENDMPS         Z2, Z5, K1, Z3
+	VMOVUPS           Z3, (AX)(BX*1)
+	ADDQ              $0x40, BX
+	SUBQ              $0x10, DX
+	JGE               loop4
 
 tail5:
-	ADDQ         $0x10, DX
-	JZ           done6
-	MOVQ         $-1, SI
-	BZHIQ        DX, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (CX)(BX*1), K1, Z0
-	VMULPS       Z0, Z0, Z1
-	VMOVUPS      erfS6<>+0(SB), Z2
-	VFMADD213PS  erfS5<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS4<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS3<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS2<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS1<>+0(SB), Z1, Z2
-	VFMADD213PS  erfS0<>+0(SB), Z1, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VANDPS       magnBits<>+0(SB), Z0, Z1
-	VMOVUPS      erfEnd<>+0(SB), Z3
-	VMINPS       Z1, Z3, Z3
-	VMOVUPS      erfL6<>+0(SB), Z5
-	VFMADD213PS  erfL5<>+0(SB), Z3, Z5
-	VFMADD213PS  erfL4<>+0(SB), Z3, Z5
-	VFMADD213PS  erfL3<>+0(SB), Z3, Z5
-	VFMADD213PS  erfL2<>+0(SB), Z3, Z5
-	VFMADD213PS  erfL1<>+0(SB), Z3, Z5
-	VFMADD213PS  erfL0<>+0(SB), Z3, Z5
-	VMULPS       log2e<>+0(SB), Z5, Z3
-	VRNDSCALEPS  $0x08, Z3, Z3
-	VFNMADD231PS ln2Hi<>+0(SB), Z3, Z5
-	VFNMADD231PS ln2Lo<>+0(SB), Z3, Z5
-	VMOVUPS      expP6<>+0(SB), Z6
-	VFMADD213PS  expP5<>+0(SB), Z5, Z6
-	VFMADD213PS  expP4<>+0(SB), Z5, Z6
-	VFMADD213PS  expP3<>+0(SB), Z5, Z6
-	VFMADD213PS  expP2<>+0(SB), Z5, Z6
-	VFMADD213PS  expP1<>+0(SB), Z5, Z6
-	VFMADD213PS  expP0<>+0(SB), Z5, Z6
-	VSCALEFPS    Z3, Z6, Z6
-	VMOVUPS      one<>+0(SB), Z3
-	VSUBPS       Z6, Z3, Z3
-	VANDPS       signBit<>+0(SB), Z0, Z0
-	VORPS        Z0, Z3, Z3
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z1, K2
-	VBLENDMPS    Z2, Z3, K2, Z4
-	VMOVUPS      Z4, K1, (AX)(BX*1)
+	ADDQ              $0x10, DX
+	JZ                done6
+	MOVQ              $-1, SI
+	BZHIQ             DX, SI, SI
+	KMOVW             SI, K1
+	VMOVUPS.Z         (CX)(BX*1), K1, Z0
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      erfS6<>+0(SB), Z2
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z1, Z2
+	VFMADD213PS       Z0, Z0, Z2
+	VANDPS.BCST       magnBits<>+0(SB), Z0, Z1
+	VBROADCASTSS      erfEnd<>+0(SB), Z3
+	VMINPS            Z1, Z3, Z3
+	VBROADCASTSS      erfL6<>+0(SB), Z5
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z3, Z5
+	VMULPS.BCST       log2e<>+0(SB), Z5, Z3
+	VRNDSCALEPS       $0x08, Z3, Z3
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z3, Z5
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z3, Z5
+	VBROADCASTSS      expP6<>+0(SB), Z6
+	VFMADD213PS.BCST  expP5<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  expP4<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  expP3<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  expP2<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  expP1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  expP0<>+0(SB), Z5, Z6
+	VSCALEFPS         Z3, Z6, Z6
+	VBROADCASTSS      one<>+0(SB), Z3
+	VSUBPS            Z6, Z3, Z3
+	VANDPS.BCST       signBit<>+0(SB), Z0, Z0
+	VORPS             Z0, Z3, Z3
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z1, K2
+	VBLENDMPS         Z2, Z3, K2, Z4
+	VMOVUPS           Z4, K1, (AX)(BX*1)
 
 done6:
 	VZEROUPPER
@@ -491,86 +491,86 @@ TEXT ·tanhAVX512(SB), NOSPLIT, $0-48
 	JLT  tail8
 
 loop7:
-	VMOVUPS      (CX)(BX*1), Z0
-	VMULPS       Z0, Z0, Z1
-	VMOVUPS      tanhP4<>+0(SB), Z2
-	VFMADD213PS  tanhP3<>+0(SB), Z1, Z2
-	VFMADD213PS  tanhP2<>+0(SB), Z1, Z2
-	VFMADD213PS  tanhP1<>+0(SB), Z1, Z2
-	VFMADD213PS  tanhP0<>+0(SB), Z1, Z2
-	VMULPS       Z1, Z2, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VANDPS       magnBits<>+0(SB), Z0, Z1
-	VMOVUPS      tanhEnd<>+0(SB), Z5
-	VMINPS       Z1, Z5, Z5
-	VADDPS       Z5, Z5, Z5
-	VMULPS       log2e<>+0(SB), Z5, Z6
-	VRNDSCALEPS  $0x08, Z6, Z6
-	VFNMADD231PS ln2Hi<>+0(SB), Z6, Z5
-	VFNMADD231PS ln2Lo<>+0(SB), Z6, Z5
-	VMOVUPS      expP6<>+0(SB), Z7
-	VFMADD213PS  expP5<>+0(SB), Z5, Z7
-	VFMADD213PS  expP4<>+0(SB), Z5, Z7
-	VFMADD213PS  expP3<>+0(SB), Z5, Z7
-	VFMADD213PS  expP2<>+0(SB), Z5, Z7
-	VFMADD213PS  expP1<>+0(SB), Z5, Z7
-	VFMADD213PS  expP0<>+0(SB), Z5, Z7
-	VSCALEFPS    Z6, Z7, Z7
-	VADDPS       one<>+0(SB), Z7, Z7
-	VMOVUPS      two<>+0(SB), Z5
-	VDIVPS       Z7, Z5, Z5
-	VMOVUPS      one<>+0(SB), Z6
-	VSUBPS       Z5, Z6, Z6
-	VANDPS       signBit<>+0(SB), Z0, Z0
-	VORPS        Z0, Z6, Z6
-	VCMPPS       $0x11, tanhSplit<>+0(SB), Z1, K1
-	VBLENDMPS    Z2, Z6, K1, Z3
-	VMOVUPS      Z3, (AX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JGE          loop7
+	VMOVUPS           (CX)(BX*1), Z0
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      tanhP4<>+0(SB), Z2
+	VFMADD213PS.BCST  tanhP3<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  tanhP2<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  tanhP1<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  tanhP0<>+0(SB), Z1, Z2
+	VMULPS            Z1, Z2, Z2
+	VFMADD213PS       Z0, Z0, Z2
+	VANDPS.BCST       magnBits<>+0(SB), Z0, Z1
+	VBROADCASTSS      tanhEnd<>+0(SB), Z5
+	VMINPS            Z1, Z5, Z5
+	VADDPS            Z5, Z5, Z5
+	VMULPS.BCST       log2e<>+0(SB), Z5, Z6
+	VRNDSCALEPS       $0x08, Z6, Z6
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z6, Z5
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z6, Z5
+	VBROADCASTSS      expP6<>+0(SB), Z7
+	VFMADD213PS.BCST  expP5<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  expP4<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  expP3<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  expP2<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  expP1<>+0(SB), Z5, Z7
+	VFMADD213PS.BCST  expP0<>+0(SB), Z5, Z7
+	VSCALEFPS         Z6, Z7, Z7
+	VADDPS.BCST       one<>+0(SB), Z7, Z7
+	VBROADCASTSS      two<>+0(SB), Z5
+	VDIVPS            Z7, Z5, Z5
+	VBROADCASTSS      one<>+0(SB), Z6
+	VSUBPS            Z5, Z6, Z6
+	VANDPS.BCST       signBit<>+0(SB), Z0, Z0
+	VORPS             Z0, Z6, Z6
+	VCMPPS.BCST       $0x11, tanhSplit<>+0(SB), Z1, K1
+	VBLENDMPS         Z2, Z6, K1, Z3
+	VMOVUPS           Z3, (AX)(BX*1)
+	ADDQ              $0x40, BX
+	SUBQ              $0x10, DX
+	JGE               loop7
 
 tail8:
-	ADDQ         $0x10, DX
-	JZ           done9
-	MOVQ         $-1, SI
-	BZHIQ        DX, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (CX)(BX*1), K1, Z0
-	VMULPS       Z0, Z0, Z1
-	VMOVUPS      tanhP4<>+0(SB), Z2
-	VFMADD213PS  tanhP3<>+0(SB), Z1, Z2
-	VFMADD213PS  tanhP2<>+0(SB), Z1, Z2
-	VFMADD213PS  tanhP1<>+0(SB), Z1, Z2
-	VFMADD213PS  tanhP0<>+0(SB), Z1, Z2
-	VMULPS       Z1, Z2, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VANDPS       magnBits<>+0(SB), Z0, Z1
-	VMOVUPS      tanhEnd<>+0(SB), Z3
-	VMINPS       Z1, Z3, Z3
-	VADDPS       Z3, Z3, Z3
-	VMULPS       log2e<>+0(SB), Z3, Z5
-	VRNDSCALEPS  $0x08, Z5, Z5
-	VFNMADD231PS ln2Hi<>+0(SB), Z5, Z3
-	VFNMADD231PS ln2Lo<>+0(SB), Z5, Z3
-	VMOVUPS      expP6<>+0(SB), Z6
-	VFMADD213PS  expP5<>+0(SB), Z3, Z6
-	VFMADD213PS  expP4<>+0(SB), Z3, Z6
-	VFMADD213PS  expP3<>+0(SB), Z3, Z6
-	VFMADD213PS  expP2<>+0(SB), Z3, Z6
-	VFMADD213PS  expP1<>+0(SB), Z3, Z6
-	VFMADD213PS  expP0<>+0(SB), Z3, Z6
-	VSCALEFPS    Z5, Z6, Z6
-	VADDPS       one<>+0(SB), Z6, Z6
-	VMOVUPS      two<>+0(SB), Z3
-	VDIVPS       Z6, Z3, Z3
-	VMOVUPS      one<>+0(SB), Z5
-	VSUBPS       Z3, Z5, Z5
-	VANDPS       signBit<>+0(SB), Z0, Z0
-	VORPS        Z0, Z5, Z5
-	VCMPPS       $0x11, tanhSplit<>+0(SB), Z1, K2
-	VBLENDMPS    Z2, Z5, K2, Z4
-	VMOVUPS      Z4, K1, (AX)(BX*1)
+	ADDQ              $0x10, DX
+	JZ                done9
+	MOVQ              $-1, SI
+	BZHIQ             DX, SI, SI
+	KMOVW             SI, K1
+	VMOVUPS.Z         (CX)(BX*1), K1, Z0
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      tanhP4<>+0(SB), Z2
+	VFMADD213PS.BCST  tanhP3<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  tanhP2<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  tanhP1<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  tanhP0<>+0(SB), Z1, Z2
+	VMULPS            Z1, Z2, Z2
+	VFMADD213PS       Z0, Z0, Z2
+	VANDPS.BCST       magnBits<>+0(SB), Z0, Z1
+	VBROADCASTSS      tanhEnd<>+0(SB), Z3
+	VMINPS            Z1, Z3, Z3
+	VADDPS            Z3, Z3, Z3
+	VMULPS.BCST       log2e<>+0(SB), Z3, Z5
+	VRNDSCALEPS       $0x08, Z5, Z5
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z5, Z3
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z5, Z3
+	VBROADCASTSS      expP6<>+0(SB), Z6
+	VFMADD213PS.BCST  expP5<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  expP4<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  expP3<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  expP2<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  expP1<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  expP0<>+0(SB), Z3, Z6
+	VSCALEFPS         Z5, Z6, Z6
+	VADDPS.BCST       one<>+0(SB), Z6, Z6
+	VBROADCASTSS      two<>+0(SB), Z3
+	VDIVPS            Z6, Z3, Z3
+	VBROADCASTSS      one<>+0(SB), Z5
+	VSUBPS            Z3, Z5, Z5
+	VANDPS.BCST       signBit<>+0(SB), Z0, Z0
+	VORPS             Z0, Z5, Z5
+	VCMPPS.BCST       $0x11, tanhSplit<>+0(SB), Z1, K2
+	VBLENDMPS         Z2, Z5, K2, Z4
+	VMOVUPS           Z4, K1, (AX)(BX*1)
 
 done9:
 	VZEROUPPER
@@ -667,100 +667,100 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-48
 	JLT  tail11
 
 loop10:
-	VMOVUPS      (CX)(BX*1), Z0
-	VMULPS       sqrtHalf<>+0(SB), Z0, Z1
-	VMULPS       half<>+0(SB), Z0, Z0
-	VMULPS       Z1, Z1, Z4
-	VMOVUPS      erfS6<>+0(SB), Z5
-	VFMADD213PS  erfS5<>+0(SB), Z4, Z5
-	VFMADD213PS  erfS4<>+0(SB), Z4, Z5
-	VFMADD213PS  erfS3<>+0(SB), Z4, Z5
-	VFMADD213PS  erfS2<>+0(SB), Z4, Z5
-	VFMADD213PS  erfS1<>+0(SB), Z4, Z5
-	VFMADD213PS  erfS0<>+0(SB), Z4, Z5
-	VFMADD213PS  Z1, Z1, Z5
-	VANDPS       magnBits<>+0(SB), Z1, Z4
-	VMOVUPS      erfEnd<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z6
-	VMOVUPS      erfL6<>+0(SB), Z7
-	VFMADD213PS  erfL5<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL4<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL3<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL2<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL1<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL0<>+0(SB), Z6, Z7
-	VMULPS       log2e<>+0(SB), Z7, Z6
-	VRNDSCALEPS  $0x08, Z6, Z6
-	VFNMADD231PS ln2Hi<>+0(SB), Z6, Z7
-	VFNMADD231PS ln2Lo<>+0(SB), Z6, Z7
-	VMOVUPS      expP6<>+0(SB), Z8
-	VFMADD213PS  expP5<>+0(SB), Z7, Z8
-	VFMADD213PS  expP4<>+0(SB), Z7, Z8
-	VFMADD213PS  expP3<>+0(SB), Z7, Z8
-	VFMADD213PS  expP2<>+0(SB), Z7, Z8
-	VFMADD213PS  expP1<>+0(SB), Z7, Z8
-	VFMADD213PS  expP0<>+0(SB), Z7, Z8
-	VSCALEFPS    Z6, Z8, Z8
-	VMOVUPS      one<>+0(SB), Z6
-	VSUBPS       Z8, Z6, Z6
-	VANDPS       signBit<>+0(SB), Z1, Z1
-	VORPS        Z1, Z6, Z6
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z4, K1
-	VBLENDMPS    Z5, Z6, K1, Z2
-	VFMADD213PS  Z0, Z0, Z2
-	VMOVUPS      Z2, (AX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JGE          loop10
+	VMOVUPS           (CX)(BX*1), Z0
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z0, Z1
+	VMULPS.BCST       half<>+0(SB), Z0, Z0
+	VMULPS            Z1, Z1, Z4
+	VBROADCASTSS      erfS6<>+0(SB), Z5
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z4, Z5
+	VFMADD213PS       Z1, Z1, Z5
+	VANDPS.BCST       magnBits<>+0(SB), Z1, Z4
+	VBROADCASTSS      erfEnd<>+0(SB), Z6
+	VMINPS            Z4, Z6, Z6
+	VBROADCASTSS      erfL6<>+0(SB), Z7
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z6, Z7
+	VMULPS.BCST       log2e<>+0(SB), Z7, Z6
+	VRNDSCALEPS       $0x08, Z6, Z6
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z6, Z7
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z6, Z7
+	VBROADCASTSS      expP6<>+0(SB), Z8
+	VFMADD213PS.BCST  expP5<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP4<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP3<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP2<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP1<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP0<>+0(SB), Z7, Z8
+	VSCALEFPS         Z6, Z8, Z8
+	VBROADCASTSS      one<>+0(SB), Z6
+	VSUBPS            Z8, Z6, Z6
+	VANDPS.BCST       signBit<>+0(SB), Z1, Z1
+	VORPS             Z1, Z6, Z6
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z4, K1
+	VBLENDMPS         Z5, Z6, K1, Z2
+	VFMADD213PS       Z0, Z0, Z2
+	VMOVUPS           Z2, (AX)(BX*1)
+	ADDQ              $0x40, BX
+	SUBQ              $0x10, DX
+	JGE               loop10
 
 tail11:
-	ADDQ         $0x10, DX
-	JZ           done12
-	MOVQ         $-1, SI
-	BZHIQ        DX, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (CX)(BX*1), K1, Z0
-	VMULPS       sqrtHalf<>+0(SB), Z0, Z1
-	VMULPS       half<>+0(SB), Z0, Z0
-	VMULPS       Z1, Z1, Z2
-	VMOVUPS      erfS6<>+0(SB), Z4
-	VFMADD213PS  erfS5<>+0(SB), Z2, Z4
-	VFMADD213PS  erfS4<>+0(SB), Z2, Z4
-	VFMADD213PS  erfS3<>+0(SB), Z2, Z4
-	VFMADD213PS  erfS2<>+0(SB), Z2, Z4
-	VFMADD213PS  erfS1<>+0(SB), Z2, Z4
-	VFMADD213PS  erfS0<>+0(SB), Z2, Z4
-	VFMADD213PS  Z1, Z1, Z4
-	VANDPS       magnBits<>+0(SB), Z1, Z2
-	VMOVUPS      erfEnd<>+0(SB), Z5
-	VMINPS       Z2, Z5, Z5
-	VMOVUPS      erfL6<>+0(SB), Z6
-	VFMADD213PS  erfL5<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL4<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL3<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL2<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL1<>+0(SB), Z5, Z6
-	VFMADD213PS  erfL0<>+0(SB), Z5, Z6
-	VMULPS       log2e<>+0(SB), Z6, Z5
-	VRNDSCALEPS  $0x08, Z5, Z5
-	VFNMADD231PS ln2Hi<>+0(SB), Z5, Z6
-	VFNMADD231PS ln2Lo<>+0(SB), Z5, Z6
-	VMOVUPS      expP6<>+0(SB), Z7
-	VFMADD213PS  expP5<>+0(SB), Z6, Z7
-	VFMADD213PS  expP4<>+0(SB), Z6, Z7
-	VFMADD213PS  expP3<>+0(SB), Z6, Z7
-	VFMADD213PS  expP2<>+0(SB), Z6, Z7
-	VFMADD213PS  expP1<>+0(SB), Z6, Z7
-	VFMADD213PS  expP0<>+0(SB), Z6, Z7
-	VSCALEFPS    Z5, Z7, Z7
-	VMOVUPS      one<>+0(SB), Z5
-	VSUBPS       Z7, Z5, Z5
-	VANDPS       signBit<>+0(SB), Z1, Z1
-	VORPS        Z1, Z5, Z5
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z2, K2
-	VBLENDMPS    Z4, Z5, K2, Z3
-	VFMADD213PS  Z0, Z0, Z3
-	VMOVUPS      Z3, K1, (AX)(BX*1)
+	ADDQ              $0x10, DX
+	JZ                done12
+	MOVQ              $-1, SI
+	BZHIQ             DX, SI, SI
+	KMOVW             SI, K1
+	VMOVUPS.Z         (CX)(BX*1), K1, Z0
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z0, Z1
+	VMULPS.BCST       half<>+0(SB), Z0, Z0
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      erfS6<>+0(SB), Z4
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z2, Z4
+	VFMADD213PS       Z1, Z1, Z4
+	VANDPS.BCST       magnBits<>+0(SB), Z1, Z2
+	VBROADCASTSS      erfEnd<>+0(SB), Z5
+	VMINPS            Z2, Z5, Z5
+	VBROADCASTSS      erfL6<>+0(SB), Z6
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z5, Z6
+	VMULPS.BCST       log2e<>+0(SB), Z6, Z5
+	VRNDSCALEPS       $0x08, Z5, Z5
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z5, Z6
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z5, Z6
+	VBROADCASTSS      expP6<>+0(SB), Z7
+	VFMADD213PS.BCST  expP5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP0<>+0(SB), Z6, Z7
+	VSCALEFPS         Z5, Z7, Z7
+	VBROADCASTSS      one<>+0(SB), Z5
+	VSUBPS            Z7, Z5, Z5
+	VANDPS.BCST       signBit<>+0(SB), Z1, Z1
+	VORPS             Z1, Z5, Z5
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z2, K2
+	VBLENDMPS         Z4, Z5, K2, Z3
+	VFMADD213PS       Z0, Z0, Z3
+	VMOVUPS           Z3, K1, (AX)(BX*1)
 
 done12:
 	VZEROUPPER
@@ -801,144 +801,144 @@ TEXT ·geluBackwardAVX512(SB), NOSPLIT, $0-73
 	JLT   tail16
 
 loop15:
-	VMOVUPS      (CX)(SI*1), Z0
-	VMULPS       sqrtHalf<>+0(SB), Z0, Z1
-	VMULPS       Z1, Z1, Z2
-	VMOVUPS      erfS6<>+0(SB), Z3
-	VFMADD213PS  erfS5<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS4<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS3<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS2<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS1<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS0<>+0(SB), Z2, Z3
-	VFMADD213PS  Z1, Z1, Z3
-	VANDPS       magnBits<>+0(SB), Z1, Z2
-	VMOVUPS      erfEnd<>+0(SB), Z6
-	VMINPS       Z2, Z6, Z6
-	VMOVUPS      erfL6<>+0(SB), Z7
-	VFMADD213PS  erfL5<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL4<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL3<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL2<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL1<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL0<>+0(SB), Z6, Z7
-	VMULPS       log2e<>+0(SB), Z7, Z6
-	VRNDSCALEPS  $0x08, Z6, Z6
-	VFNMADD231PS ln2Hi<>+0(SB), Z6, Z7
-	VFNMADD231PS ln2Lo<>+0(SB), Z6, Z7
-	VMOVUPS      expP6<>+0(SB), Z8
-	VFMADD213PS  expP5<>+0(SB), Z7, Z8
-	VFMADD213PS  expP4<>+0(SB), Z7, Z8
-	VFMADD213PS  expP3<>+0(SB), Z7, Z8
-	VFMADD213PS  expP2<>+0(SB), Z7, Z8
-	VFMADD213PS  expP1<>+0(SB), Z7, Z8
-	VFMADD213PS  expP0<>+0(SB), Z7, Z8
-	VSCALEFPS    Z6, Z8, Z8
-	VMOVUPS      one<>+0(SB), Z6
-	VSUBPS       Z8, Z6, Z6
-	VANDPS       signBit<>+0(SB), Z1, Z7
-	VORPS        Z7, Z6, Z6
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z2, K1
-	VBLENDMPS    Z3, Z6, K1, Z4
-	VMULPS       Z1, Z1, Z1
-	VXORPS       signBit<>+0(SB), Z1, Z1
-	VMOVUPS      expMax<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z2
-	VMOVUPS      expMin<>+0(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       log2e<>+0(SB), Z2, Z1
-	VRNDSCALEPS  $0x08, Z1, Z1
-	VFNMADD231PS ln2Hi<>+0(SB), Z1, Z2
-	VFNMADD231PS ln2Lo<>+0(SB), Z1, Z2
-	VMOVUPS      expP6<>+0(SB), Z3
-	VFMADD213PS  expP5<>+0(SB), Z2, Z3
-	VFMADD213PS  expP4<>+0(SB), Z2, Z3
-	VFMADD213PS  expP3<>+0(SB), Z2, Z3
-	VFMADD213PS  expP2<>+0(SB), Z2, Z3
-	VFMADD213PS  expP1<>+0(SB), Z2, Z3
-	VFMADD213PS  expP0<>+0(SB), Z2, Z3
-	VSCALEFPS    Z1, Z3, Z3
-	VMULPS       Z0, Z3, Z3
-	VMOVUPS      half<>+0(SB), Z0
-	VFMADD213PS  Z0, Z0, Z4
-	VFMADD231PS  invSqrt2Pi<>+0(SB), Z3, Z4
-	VMOVUPS      (DX)(SI*1), Z0
-	VMULPS       Z0, Z4, Z4
-	VMOVUPS      Z4, (AX)(SI*1)
-	ADDQ         $0x40, SI
-	SUBQ         $0x10, BX
-	JGE          loop15
+	VMOVUPS           (CX)(SI*1), Z0
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z0, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      erfS6<>+0(SB), Z3
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z2, Z3
+	VFMADD213PS       Z1, Z1, Z3
+	VANDPS.BCST       magnBits<>+0(SB), Z1, Z2
+	VBROADCASTSS      erfEnd<>+0(SB), Z6
+	VMINPS            Z2, Z6, Z6
+	VBROADCASTSS      erfL6<>+0(SB), Z7
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z6, Z7
+	VMULPS.BCST       log2e<>+0(SB), Z7, Z6
+	VRNDSCALEPS       $0x08, Z6, Z6
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z6, Z7
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z6, Z7
+	VBROADCASTSS      expP6<>+0(SB), Z8
+	VFMADD213PS.BCST  expP5<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP4<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP3<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP2<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP1<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP0<>+0(SB), Z7, Z8
+	VSCALEFPS         Z6, Z8, Z8
+	VBROADCASTSS      one<>+0(SB), Z6
+	VSUBPS            Z8, Z6, Z6
+	VANDPS.BCST       signBit<>+0(SB), Z1, Z7
+	VORPS             Z7, Z6, Z6
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z2, K1
+	VBLENDMPS         Z3, Z6, K1, Z4
+	VMULPS            Z1, Z1, Z1
+	VXORPS.BCST       signBit<>+0(SB), Z1, Z1
+	VBROADCASTSS      expMax<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z2
+	VBROADCASTSS      expMin<>+0(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       log2e<>+0(SB), Z2, Z1
+	VRNDSCALEPS       $0x08, Z1, Z1
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z1, Z2
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z1, Z2
+	VBROADCASTSS      expP6<>+0(SB), Z3
+	VFMADD213PS.BCST  expP5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP0<>+0(SB), Z2, Z3
+	VSCALEFPS         Z1, Z3, Z3
+	VMULPS            Z0, Z3, Z3
+	VBROADCASTSS      half<>+0(SB), Z0
+	VFMADD213PS       Z0, Z0, Z4
+	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z3, Z4
+	VMOVUPS           (DX)(SI*1), Z0
+	VMULPS            Z0, Z4, Z4
+	VMOVUPS           Z4, (AX)(SI*1)
+	ADDQ              $0x40, SI
+	SUBQ              $0x10, BX
+	JGE               loop15
 
 tail16:
-	ADDQ         $0x10, BX
-	JZ           done17
-	MOVQ         $-1, DI
-	BZHIQ        BX, DI, DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (CX)(SI*1), K1, Z0
-	VMULPS       sqrtHalf<>+0(SB), Z0, Z1
-	VMULPS       Z1, Z1, Z2
-	VMOVUPS      erfS6<>+0(SB), Z3
-	VFMADD213PS  erfS5<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS4<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS3<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS2<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS1<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS0<>+0(SB), Z2, Z3
-	VFMADD213PS  Z1, Z1, Z3
-	VANDPS       magnBits<>+0(SB), Z1, Z2
-	VMOVUPS      erfEnd<>+0(SB), Z4
-	VMINPS       Z2, Z4, Z4
-	VMOVUPS      erfL6<>+0(SB), Z6
-	VFMADD213PS  erfL5<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL4<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL3<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL2<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL1<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL0<>+0(SB), Z4, Z6
-	VMULPS       log2e<>+0(SB), Z6, Z4
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS ln2Hi<>+0(SB), Z4, Z6
-	VFNMADD231PS ln2Lo<>+0(SB), Z4, Z6
-	VMOVUPS      expP6<>+0(SB), Z7
-	VFMADD213PS  expP5<>+0(SB), Z6, Z7
-	VFMADD213PS  expP4<>+0(SB), Z6, Z7
-	VFMADD213PS  expP3<>+0(SB), Z6, Z7
-	VFMADD213PS  expP2<>+0(SB), Z6, Z7
-	VFMADD213PS  expP1<>+0(SB), Z6, Z7
-	VFMADD213PS  expP0<>+0(SB), Z6, Z7
-	VSCALEFPS    Z4, Z7, Z7
-	VMOVUPS      one<>+0(SB), Z4
-	VSUBPS       Z7, Z4, Z4
-	VANDPS       signBit<>+0(SB), Z1, Z6
-	VORPS        Z6, Z4, Z4
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z2, K2
-	VBLENDMPS    Z3, Z4, K2, Z5
-	VMULPS       Z1, Z1, Z1
-	VXORPS       signBit<>+0(SB), Z1, Z1
-	VMOVUPS      expMax<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z2
-	VMOVUPS      expMin<>+0(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       log2e<>+0(SB), Z2, Z1
-	VRNDSCALEPS  $0x08, Z1, Z1
-	VFNMADD231PS ln2Hi<>+0(SB), Z1, Z2
-	VFNMADD231PS ln2Lo<>+0(SB), Z1, Z2
-	VMOVUPS      expP6<>+0(SB), Z3
-	VFMADD213PS  expP5<>+0(SB), Z2, Z3
-	VFMADD213PS  expP4<>+0(SB), Z2, Z3
-	VFMADD213PS  expP3<>+0(SB), Z2, Z3
-	VFMADD213PS  expP2<>+0(SB), Z2, Z3
-	VFMADD213PS  expP1<>+0(SB), Z2, Z3
-	VFMADD213PS  expP0<>+0(SB), Z2, Z3
-	VSCALEFPS    Z1, Z3, Z3
-	VMULPS       Z0, Z3, Z3
-	VMOVUPS      half<>+0(SB), Z0
-	VFMADD213PS  Z0, Z0, Z5
-	VFMADD231PS  invSqrt2Pi<>+0(SB), Z3, Z5
-	VMOVUPS.Z    (DX)(SI*1), K1, Z0
-	VMULPS       Z0, Z5, Z5
-	VMOVUPS      Z5, K1, (AX)(SI*1)
+	ADDQ              $0x10, BX
+	JZ                done17
+	MOVQ              $-1, DI
+	BZHIQ             BX, DI, DI
+	KMOVW             DI, K1
+	VMOVUPS.Z         (CX)(SI*1), K1, Z0
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z0, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      erfS6<>+0(SB), Z3
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z2, Z3
+	VFMADD213PS       Z1, Z1, Z3
+	VANDPS.BCST       magnBits<>+0(SB), Z1, Z2
+	VBROADCASTSS      erfEnd<>+0(SB), Z4
+	VMINPS            Z2, Z4, Z4
+	VBROADCASTSS      erfL6<>+0(SB), Z6
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z4, Z6
+	VMULPS.BCST       log2e<>+0(SB), Z6, Z4
+	VRNDSCALEPS       $0x08, Z4, Z4
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z4, Z6
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z4, Z6
+	VBROADCASTSS      expP6<>+0(SB), Z7
+	VFMADD213PS.BCST  expP5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP0<>+0(SB), Z6, Z7
+	VSCALEFPS         Z4, Z7, Z7
+	VBROADCASTSS      one<>+0(SB), Z4
+	VSUBPS            Z7, Z4, Z4
+	VANDPS.BCST       signBit<>+0(SB), Z1, Z6
+	VORPS             Z6, Z4, Z4
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z2, K2
+	VBLENDMPS         Z3, Z4, K2, Z5
+	VMULPS            Z1, Z1, Z1
+	VXORPS.BCST       signBit<>+0(SB), Z1, Z1
+	VBROADCASTSS      expMax<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z2
+	VBROADCASTSS      expMin<>+0(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       log2e<>+0(SB), Z2, Z1
+	VRNDSCALEPS       $0x08, Z1, Z1
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z1, Z2
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z1, Z2
+	VBROADCASTSS      expP6<>+0(SB), Z3
+	VFMADD213PS.BCST  expP5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP0<>+0(SB), Z2, Z3
+	VSCALEFPS         Z1, Z3, Z3
+	VMULPS            Z0, Z3, Z3
+	VBROADCASTSS      half<>+0(SB), Z0
+	VFMADD213PS       Z0, Z0, Z5
+	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z3, Z5
+	VMOVUPS.Z         (DX)(SI*1), K1, Z0
+	VMULPS            Z0, Z5, Z5
+	VMOVUPS           Z5, K1, (AX)(SI*1)
 
 done17:
 	JMP end14
@@ -949,146 +949,146 @@ add13:
 	JLT  tail19
 
 loop18:
-	VMOVUPS      (CX)(SI*1), Z0
-	VMULPS       sqrtHalf<>+0(SB), Z0, Z1
-	VMULPS       Z1, Z1, Z2
-	VMOVUPS      erfS6<>+0(SB), Z3
-	VFMADD213PS  erfS5<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS4<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS3<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS2<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS1<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS0<>+0(SB), Z2, Z3
-	VFMADD213PS  Z1, Z1, Z3
-	VANDPS       magnBits<>+0(SB), Z1, Z2
-	VMOVUPS      erfEnd<>+0(SB), Z6
-	VMINPS       Z2, Z6, Z6
-	VMOVUPS      erfL6<>+0(SB), Z7
-	VFMADD213PS  erfL5<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL4<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL3<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL2<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL1<>+0(SB), Z6, Z7
-	VFMADD213PS  erfL0<>+0(SB), Z6, Z7
-	VMULPS       log2e<>+0(SB), Z7, Z6
-	VRNDSCALEPS  $0x08, Z6, Z6
-	VFNMADD231PS ln2Hi<>+0(SB), Z6, Z7
-	VFNMADD231PS ln2Lo<>+0(SB), Z6, Z7
-	VMOVUPS      expP6<>+0(SB), Z8
-	VFMADD213PS  expP5<>+0(SB), Z7, Z8
-	VFMADD213PS  expP4<>+0(SB), Z7, Z8
-	VFMADD213PS  expP3<>+0(SB), Z7, Z8
-	VFMADD213PS  expP2<>+0(SB), Z7, Z8
-	VFMADD213PS  expP1<>+0(SB), Z7, Z8
-	VFMADD213PS  expP0<>+0(SB), Z7, Z8
-	VSCALEFPS    Z6, Z8, Z8
-	VMOVUPS      one<>+0(SB), Z6
-	VSUBPS       Z8, Z6, Z6
-	VANDPS       signBit<>+0(SB), Z1, Z7
-	VORPS        Z7, Z6, Z6
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z2, K1
-	VBLENDMPS    Z3, Z6, K1, Z4
-	VMULPS       Z1, Z1, Z1
-	VXORPS       signBit<>+0(SB), Z1, Z1
-	VMOVUPS      expMax<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z2
-	VMOVUPS      expMin<>+0(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       log2e<>+0(SB), Z2, Z1
-	VRNDSCALEPS  $0x08, Z1, Z1
-	VFNMADD231PS ln2Hi<>+0(SB), Z1, Z2
-	VFNMADD231PS ln2Lo<>+0(SB), Z1, Z2
-	VMOVUPS      expP6<>+0(SB), Z3
-	VFMADD213PS  expP5<>+0(SB), Z2, Z3
-	VFMADD213PS  expP4<>+0(SB), Z2, Z3
-	VFMADD213PS  expP3<>+0(SB), Z2, Z3
-	VFMADD213PS  expP2<>+0(SB), Z2, Z3
-	VFMADD213PS  expP1<>+0(SB), Z2, Z3
-	VFMADD213PS  expP0<>+0(SB), Z2, Z3
-	VSCALEFPS    Z1, Z3, Z3
-	VMULPS       Z0, Z3, Z3
-	VMOVUPS      half<>+0(SB), Z0
-	VFMADD213PS  Z0, Z0, Z4
-	VFMADD231PS  invSqrt2Pi<>+0(SB), Z3, Z4
-	VMOVUPS      (DX)(SI*1), Z0
-	VMOVUPS      (AX)(SI*1), Z1
-	VFMADD213PS  Z1, Z0, Z4
-	VMOVUPS      Z4, (AX)(SI*1)
-	ADDQ         $0x40, SI
-	SUBQ         $0x10, BX
-	JGE          loop18
+	VMOVUPS           (CX)(SI*1), Z0
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z0, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      erfS6<>+0(SB), Z3
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z2, Z3
+	VFMADD213PS       Z1, Z1, Z3
+	VANDPS.BCST       magnBits<>+0(SB), Z1, Z2
+	VBROADCASTSS      erfEnd<>+0(SB), Z6
+	VMINPS            Z2, Z6, Z6
+	VBROADCASTSS      erfL6<>+0(SB), Z7
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z6, Z7
+	VMULPS.BCST       log2e<>+0(SB), Z7, Z6
+	VRNDSCALEPS       $0x08, Z6, Z6
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z6, Z7
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z6, Z7
+	VBROADCASTSS      expP6<>+0(SB), Z8
+	VFMADD213PS.BCST  expP5<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP4<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP3<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP2<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP1<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  expP0<>+0(SB), Z7, Z8
+	VSCALEFPS         Z6, Z8, Z8
+	VBROADCASTSS      one<>+0(SB), Z6
+	VSUBPS            Z8, Z6, Z6
+	VANDPS.BCST       signBit<>+0(SB), Z1, Z7
+	VORPS             Z7, Z6, Z6
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z2, K1
+	VBLENDMPS         Z3, Z6, K1, Z4
+	VMULPS            Z1, Z1, Z1
+	VXORPS.BCST       signBit<>+0(SB), Z1, Z1
+	VBROADCASTSS      expMax<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z2
+	VBROADCASTSS      expMin<>+0(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       log2e<>+0(SB), Z2, Z1
+	VRNDSCALEPS       $0x08, Z1, Z1
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z1, Z2
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z1, Z2
+	VBROADCASTSS      expP6<>+0(SB), Z3
+	VFMADD213PS.BCST  expP5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP0<>+0(SB), Z2, Z3
+	VSCALEFPS         Z1, Z3, Z3
+	VMULPS            Z0, Z3, Z3
+	VBROADCASTSS      half<>+0(SB), Z0
+	VFMADD213PS       Z0, Z0, Z4
+	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z3, Z4
+	VMOVUPS           (DX)(SI*1), Z0
+	VMOVUPS           (AX)(SI*1), Z1
+	VFMADD213PS       Z1, Z0, Z4
+	VMOVUPS           Z4, (AX)(SI*1)
+	ADDQ              $0x40, SI
+	SUBQ              $0x10, BX
+	JGE               loop18
 
 tail19:
-	ADDQ         $0x10, BX
-	JZ           done20
-	MOVQ         $-1, DI
-	BZHIQ        BX, DI, DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (CX)(SI*1), K1, Z0
-	VMULPS       sqrtHalf<>+0(SB), Z0, Z1
-	VMULPS       Z1, Z1, Z2
-	VMOVUPS      erfS6<>+0(SB), Z3
-	VFMADD213PS  erfS5<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS4<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS3<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS2<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS1<>+0(SB), Z2, Z3
-	VFMADD213PS  erfS0<>+0(SB), Z2, Z3
-	VFMADD213PS  Z1, Z1, Z3
-	VANDPS       magnBits<>+0(SB), Z1, Z2
-	VMOVUPS      erfEnd<>+0(SB), Z4
-	VMINPS       Z2, Z4, Z4
-	VMOVUPS      erfL6<>+0(SB), Z6
-	VFMADD213PS  erfL5<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL4<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL3<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL2<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL1<>+0(SB), Z4, Z6
-	VFMADD213PS  erfL0<>+0(SB), Z4, Z6
-	VMULPS       log2e<>+0(SB), Z6, Z4
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS ln2Hi<>+0(SB), Z4, Z6
-	VFNMADD231PS ln2Lo<>+0(SB), Z4, Z6
-	VMOVUPS      expP6<>+0(SB), Z7
-	VFMADD213PS  expP5<>+0(SB), Z6, Z7
-	VFMADD213PS  expP4<>+0(SB), Z6, Z7
-	VFMADD213PS  expP3<>+0(SB), Z6, Z7
-	VFMADD213PS  expP2<>+0(SB), Z6, Z7
-	VFMADD213PS  expP1<>+0(SB), Z6, Z7
-	VFMADD213PS  expP0<>+0(SB), Z6, Z7
-	VSCALEFPS    Z4, Z7, Z7
-	VMOVUPS      one<>+0(SB), Z4
-	VSUBPS       Z7, Z4, Z4
-	VANDPS       signBit<>+0(SB), Z1, Z6
-	VORPS        Z6, Z4, Z4
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z2, K2
-	VBLENDMPS    Z3, Z4, K2, Z5
-	VMULPS       Z1, Z1, Z1
-	VXORPS       signBit<>+0(SB), Z1, Z1
-	VMOVUPS      expMax<>+0(SB), Z2
-	VMINPS       Z1, Z2, Z2
-	VMOVUPS      expMin<>+0(SB), Z1
-	VMAXPS       Z2, Z1, Z2
-	VMULPS       log2e<>+0(SB), Z2, Z1
-	VRNDSCALEPS  $0x08, Z1, Z1
-	VFNMADD231PS ln2Hi<>+0(SB), Z1, Z2
-	VFNMADD231PS ln2Lo<>+0(SB), Z1, Z2
-	VMOVUPS      expP6<>+0(SB), Z3
-	VFMADD213PS  expP5<>+0(SB), Z2, Z3
-	VFMADD213PS  expP4<>+0(SB), Z2, Z3
-	VFMADD213PS  expP3<>+0(SB), Z2, Z3
-	VFMADD213PS  expP2<>+0(SB), Z2, Z3
-	VFMADD213PS  expP1<>+0(SB), Z2, Z3
-	VFMADD213PS  expP0<>+0(SB), Z2, Z3
-	VSCALEFPS    Z1, Z3, Z3
-	VMULPS       Z0, Z3, Z3
-	VMOVUPS      half<>+0(SB), Z0
-	VFMADD213PS  Z0, Z0, Z5
-	VFMADD231PS  invSqrt2Pi<>+0(SB), Z3, Z5
-	VMOVUPS.Z    (DX)(SI*1), K1, Z0
-	VMOVUPS.Z    (AX)(SI*1), K1, Z1
-	VFMADD213PS  Z1, Z0, Z5
-	VMOVUPS      Z5, K1, (AX)(SI*1)
+	ADDQ              $0x10, BX
+	JZ                done20
+	MOVQ              $-1, DI
+	BZHIQ             BX, DI, DI
+	KMOVW             DI, K1
+	VMOVUPS.Z         (CX)(SI*1), K1, Z0
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z0, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      erfS6<>+0(SB), Z3
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z2, Z3
+	VFMADD213PS       Z1, Z1, Z3
+	VANDPS.BCST       magnBits<>+0(SB), Z1, Z2
+	VBROADCASTSS      erfEnd<>+0(SB), Z4
+	VMINPS            Z2, Z4, Z4
+	VBROADCASTSS      erfL6<>+0(SB), Z6
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z4, Z6
+	VMULPS.BCST       log2e<>+0(SB), Z6, Z4
+	VRNDSCALEPS       $0x08, Z4, Z4
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z4, Z6
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z4, Z6
+	VBROADCASTSS      expP6<>+0(SB), Z7
+	VFMADD213PS.BCST  expP5<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP4<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP3<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP2<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP1<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  expP0<>+0(SB), Z6, Z7
+	VSCALEFPS         Z4, Z7, Z7
+	VBROADCASTSS      one<>+0(SB), Z4
+	VSUBPS            Z7, Z4, Z4
+	VANDPS.BCST       signBit<>+0(SB), Z1, Z6
+	VORPS             Z6, Z4, Z4
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z2, K2
+	VBLENDMPS         Z3, Z4, K2, Z5
+	VMULPS            Z1, Z1, Z1
+	VXORPS.BCST       signBit<>+0(SB), Z1, Z1
+	VBROADCASTSS      expMax<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z2
+	VBROADCASTSS      expMin<>+0(SB), Z1
+	VMAXPS            Z2, Z1, Z2
+	VMULPS.BCST       log2e<>+0(SB), Z2, Z1
+	VRNDSCALEPS       $0x08, Z1, Z1
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z1, Z2
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z1, Z2
+	VBROADCASTSS      expP6<>+0(SB), Z3
+	VFMADD213PS.BCST  expP5<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP3<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP1<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  expP0<>+0(SB), Z2, Z3
+	VSCALEFPS         Z1, Z3, Z3
+	VMULPS            Z0, Z3, Z3
+	VBROADCASTSS      half<>+0(SB), Z0
+	VFMADD213PS       Z0, Z0, Z5
+	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z3, Z5
+	VMOVUPS.Z         (DX)(SI*1), K1, Z0
+	VMOVUPS.Z         (AX)(SI*1), K1, Z1
+	VFMADD213PS       Z1, Z0, Z5
+	VMOVUPS           Z5, K1, (AX)(SI*1)
 
 done20:
 end14:
@@ -1330,9 +1330,9 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-124
 	VBROADCASTSS decay+112(FP), Z4
 	VBROADCASTSS c1+116(FP), Z5
 	VBROADCASTSS c2+120(FP), Z6
-	VMOVUPS      one<>+0(SB), Z7
+	VBROADCASTSS one<>+0(SB), Z7
 	VDIVPS       Z5, Z7, Z5
-	VMOVUPS      one<>+0(SB), Z7
+	VBROADCASTSS one<>+0(SB), Z7
 	VDIVPS       Z6, Z7, Z6
 	XORQ         DI, DI
 	SUBQ         $0x10, SI

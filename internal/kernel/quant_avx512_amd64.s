@@ -205,91 +205,91 @@ TEXT ·geluQuantBackwardAVX512(SB), NOSPLIT, $0-112
 	JLT          tail12
 
 loop11:
-	VMOVUPS      (CX)(DI*1), Z8
-	VMULPS       sqrtHalf<>+0(SB), Z8, Z9
-	VMULPS       half<>+0(SB), Z8, Z10
-	VMULPS       Z9, Z9, Z11
-	VMOVUPS      erfS6<>+0(SB), Z14
-	VFMADD213PS  erfS5<>+0(SB), Z11, Z14
-	VFMADD213PS  erfS4<>+0(SB), Z11, Z14
-	VFMADD213PS  erfS3<>+0(SB), Z11, Z14
-	VFMADD213PS  erfS2<>+0(SB), Z11, Z14
-	VFMADD213PS  erfS1<>+0(SB), Z11, Z14
-	VFMADD213PS  erfS0<>+0(SB), Z11, Z14
-	VFMADD213PS  Z9, Z9, Z14
-	VANDPS       magnBits<>+0(SB), Z9, Z11
-	VMOVUPS      erfEnd<>+0(SB), Z15
-	VMINPS       Z11, Z15, Z15
-	VMOVUPS      erfL6<>+0(SB), Z16
-	VFMADD213PS  erfL5<>+0(SB), Z15, Z16
-	VFMADD213PS  erfL4<>+0(SB), Z15, Z16
-	VFMADD213PS  erfL3<>+0(SB), Z15, Z16
-	VFMADD213PS  erfL2<>+0(SB), Z15, Z16
-	VFMADD213PS  erfL1<>+0(SB), Z15, Z16
-	VFMADD213PS  erfL0<>+0(SB), Z15, Z16
-	VMULPS       log2e<>+0(SB), Z16, Z15
-	VRNDSCALEPS  $0x08, Z15, Z15
-	VFNMADD231PS ln2Hi<>+0(SB), Z15, Z16
-	VFNMADD231PS ln2Lo<>+0(SB), Z15, Z16
-	VMOVUPS      expP6<>+0(SB), Z17
-	VFMADD213PS  expP5<>+0(SB), Z16, Z17
-	VFMADD213PS  expP4<>+0(SB), Z16, Z17
-	VFMADD213PS  expP3<>+0(SB), Z16, Z17
-	VFMADD213PS  expP2<>+0(SB), Z16, Z17
-	VFMADD213PS  expP1<>+0(SB), Z16, Z17
-	VFMADD213PS  expP0<>+0(SB), Z16, Z17
-	VSCALEFPS    Z15, Z17, Z17
-	VMOVUPS      one<>+0(SB), Z15
-	VSUBPS       Z17, Z15, Z15
-	VANDPS       signBit<>+0(SB), Z9, Z16
-	VORPS        Z16, Z15, Z15
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z11, K1
-	VBLENDMPS    Z14, Z15, K1, Z12
-	VMOVAPS      Z10, Z11
-	VFMADD231PS  Z10, Z12, Z11
-	VMULPS       Z9, Z9, Z9
-	VXORPS       signBit<>+0(SB), Z9, Z9
-	VMOVUPS      expMax<>+0(SB), Z10
-	VMINPS       Z9, Z10, Z10
-	VMOVUPS      expMin<>+0(SB), Z9
-	VMAXPS       Z10, Z9, Z10
-	VMULPS       log2e<>+0(SB), Z10, Z9
-	VRNDSCALEPS  $0x08, Z9, Z9
-	VFNMADD231PS ln2Hi<>+0(SB), Z9, Z10
-	VFNMADD231PS ln2Lo<>+0(SB), Z9, Z10
-	VMOVUPS      expP6<>+0(SB), Z14
-	VFMADD213PS  expP5<>+0(SB), Z10, Z14
-	VFMADD213PS  expP4<>+0(SB), Z10, Z14
-	VFMADD213PS  expP3<>+0(SB), Z10, Z14
-	VFMADD213PS  expP2<>+0(SB), Z10, Z14
-	VFMADD213PS  expP1<>+0(SB), Z10, Z14
-	VFMADD213PS  expP0<>+0(SB), Z10, Z14
-	VSCALEFPS    Z9, Z14, Z14
-	VMULPS       Z8, Z14, Z14
-	VMOVUPS      half<>+0(SB), Z8
-	VFMADD213PS  Z8, Z8, Z12
-	VFMADD231PS  invSqrt2Pi<>+0(SB), Z14, Z12
-	VMOVUPS      (DX)(DI*1), Z8
-	VDIVPS       Z0, Z11, Z11
-	VRNDSCALEPS  $0x08, Z11, Z9
-	VADDPS       Z1, Z9, Z9
-	VMAXPS       Z9, Z2, Z9
-	VMINPS       Z9, Z3, Z9
-	VSUBPS       Z1, Z9, Z9
-	VADDPS       Z1, Z11, Z10
-	VCMPPS       $0x12, Z10, Z2, K1
-	VCMPPS       $0x12, Z3, Z10, K1, K1
-	KNOTW        K1, K2
-	VSUBPS       Z11, Z9, K1, Z9
-	VMOVAPS.Z    Z8, K1, Z10
-	VMOVAPS.Z    Z8, K2, Z11
-	VMULPS       Z12, Z10, Z10
-	TESTQ        AX, AX
-	JZ           skip15
-	TESTQ        SI, SI
-	JZ           write14
-	VMOVUPS      (AX)(DI*1), Z14
-	VADDPS       Z14, Z10, Z10
+	VMOVUPS           (CX)(DI*1), Z8
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z8, Z9
+	VMULPS.BCST       half<>+0(SB), Z8, Z10
+	VMULPS            Z9, Z9, Z11
+	VBROADCASTSS      erfS6<>+0(SB), Z14
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z11, Z14
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z11, Z14
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z11, Z14
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z11, Z14
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z11, Z14
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z11, Z14
+	VFMADD213PS       Z9, Z9, Z14
+	VANDPS.BCST       magnBits<>+0(SB), Z9, Z11
+	VBROADCASTSS      erfEnd<>+0(SB), Z15
+	VMINPS            Z11, Z15, Z15
+	VBROADCASTSS      erfL6<>+0(SB), Z16
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z15, Z16
+	VMULPS.BCST       log2e<>+0(SB), Z16, Z15
+	VRNDSCALEPS       $0x08, Z15, Z15
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z15, Z16
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z15, Z16
+	VBROADCASTSS      expP6<>+0(SB), Z17
+	VFMADD213PS.BCST  expP5<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST  expP4<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST  expP3<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST  expP2<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST  expP1<>+0(SB), Z16, Z17
+	VFMADD213PS.BCST  expP0<>+0(SB), Z16, Z17
+	VSCALEFPS         Z15, Z17, Z17
+	VBROADCASTSS      one<>+0(SB), Z15
+	VSUBPS            Z17, Z15, Z15
+	VANDPS.BCST       signBit<>+0(SB), Z9, Z16
+	VORPS             Z16, Z15, Z15
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z11, K1
+	VBLENDMPS         Z14, Z15, K1, Z12
+	VMOVAPS           Z10, Z11
+	VFMADD231PS       Z10, Z12, Z11
+	VMULPS            Z9, Z9, Z9
+	VXORPS.BCST       signBit<>+0(SB), Z9, Z9
+	VBROADCASTSS      expMax<>+0(SB), Z10
+	VMINPS            Z9, Z10, Z10
+	VBROADCASTSS      expMin<>+0(SB), Z9
+	VMAXPS            Z10, Z9, Z10
+	VMULPS.BCST       log2e<>+0(SB), Z10, Z9
+	VRNDSCALEPS       $0x08, Z9, Z9
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z9, Z10
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z9, Z10
+	VBROADCASTSS      expP6<>+0(SB), Z14
+	VFMADD213PS.BCST  expP5<>+0(SB), Z10, Z14
+	VFMADD213PS.BCST  expP4<>+0(SB), Z10, Z14
+	VFMADD213PS.BCST  expP3<>+0(SB), Z10, Z14
+	VFMADD213PS.BCST  expP2<>+0(SB), Z10, Z14
+	VFMADD213PS.BCST  expP1<>+0(SB), Z10, Z14
+	VFMADD213PS.BCST  expP0<>+0(SB), Z10, Z14
+	VSCALEFPS         Z9, Z14, Z14
+	VMULPS            Z8, Z14, Z14
+	VBROADCASTSS      half<>+0(SB), Z8
+	VFMADD213PS       Z8, Z8, Z12
+	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z14, Z12
+	VMOVUPS           (DX)(DI*1), Z8
+	VDIVPS            Z0, Z11, Z11
+	VRNDSCALEPS       $0x08, Z11, Z9
+	VADDPS            Z1, Z9, Z9
+	VMAXPS            Z9, Z2, Z9
+	VMINPS            Z9, Z3, Z9
+	VSUBPS            Z1, Z9, Z9
+	VADDPS            Z1, Z11, Z10
+	VCMPPS            $0x12, Z10, Z2, K1
+	VCMPPS            $0x12, Z3, Z10, K1, K1
+	KNOTW             K1, K2
+	VSUBPS            Z11, Z9, K1, Z9
+	VMOVAPS.Z         Z8, K1, Z10
+	VMOVAPS.Z         Z8, K2, Z11
+	VMULPS            Z12, Z10, Z10
+	TESTQ             AX, AX
+	JZ                skip15
+	TESTQ             SI, SI
+	JZ                write14
+	VMOVUPS           (AX)(DI*1), Z14
+	VADDPS            Z14, Z10, Z10
 
 write14:
 	VMOVUPS Z10, (AX)(DI*1)
@@ -313,96 +313,96 @@ skip15:
 	JGE           loop11
 
 tail12:
-	ADDQ         $0x10, BX
-	JZ           done13
-	MOVQ         $-1, R8
-	BZHIQ        BX, R8, R8
-	KMOVW        R8, K1
-	VMOVUPS.Z    (CX)(DI*1), K1, Z8
-	VMULPS       sqrtHalf<>+0(SB), Z8, Z9
-	VMULPS       half<>+0(SB), Z8, Z10
-	VMULPS       Z9, Z9, Z11
-	VMOVUPS      erfS6<>+0(SB), Z12
-	VFMADD213PS  erfS5<>+0(SB), Z11, Z12
-	VFMADD213PS  erfS4<>+0(SB), Z11, Z12
-	VFMADD213PS  erfS3<>+0(SB), Z11, Z12
-	VFMADD213PS  erfS2<>+0(SB), Z11, Z12
-	VFMADD213PS  erfS1<>+0(SB), Z11, Z12
-	VFMADD213PS  erfS0<>+0(SB), Z11, Z12
-	VFMADD213PS  Z9, Z9, Z12
-	VANDPS       magnBits<>+0(SB), Z9, Z11
-	VMOVUPS      erfEnd<>+0(SB), Z14
-	VMINPS       Z11, Z14, Z14
-	VMOVUPS      erfL6<>+0(SB), Z15
-	VFMADD213PS  erfL5<>+0(SB), Z14, Z15
-	VFMADD213PS  erfL4<>+0(SB), Z14, Z15
-	VFMADD213PS  erfL3<>+0(SB), Z14, Z15
-	VFMADD213PS  erfL2<>+0(SB), Z14, Z15
-	VFMADD213PS  erfL1<>+0(SB), Z14, Z15
-	VFMADD213PS  erfL0<>+0(SB), Z14, Z15
-	VMULPS       log2e<>+0(SB), Z15, Z14
-	VRNDSCALEPS  $0x08, Z14, Z14
-	VFNMADD231PS ln2Hi<>+0(SB), Z14, Z15
-	VFNMADD231PS ln2Lo<>+0(SB), Z14, Z15
-	VMOVUPS      expP6<>+0(SB), Z16
-	VFMADD213PS  expP5<>+0(SB), Z15, Z16
-	VFMADD213PS  expP4<>+0(SB), Z15, Z16
-	VFMADD213PS  expP3<>+0(SB), Z15, Z16
-	VFMADD213PS  expP2<>+0(SB), Z15, Z16
-	VFMADD213PS  expP1<>+0(SB), Z15, Z16
-	VFMADD213PS  expP0<>+0(SB), Z15, Z16
-	VSCALEFPS    Z14, Z16, Z16
-	VMOVUPS      one<>+0(SB), Z14
-	VSUBPS       Z16, Z14, Z14
-	VANDPS       signBit<>+0(SB), Z9, Z15
-	VORPS        Z15, Z14, Z14
-	VCMPPS       $0x11, erfSplit<>+0(SB), Z11, K2
-	VBLENDMPS    Z12, Z14, K2, Z13
-	VMOVAPS      Z10, Z11
-	VFMADD231PS  Z10, Z13, Z11
-	VMULPS       Z9, Z9, Z9
-	VXORPS       signBit<>+0(SB), Z9, Z9
-	VMOVUPS      expMax<>+0(SB), Z10
-	VMINPS       Z9, Z10, Z10
-	VMOVUPS      expMin<>+0(SB), Z9
-	VMAXPS       Z10, Z9, Z10
-	VMULPS       log2e<>+0(SB), Z10, Z9
-	VRNDSCALEPS  $0x08, Z9, Z9
-	VFNMADD231PS ln2Hi<>+0(SB), Z9, Z10
-	VFNMADD231PS ln2Lo<>+0(SB), Z9, Z10
-	VMOVUPS      expP6<>+0(SB), Z12
-	VFMADD213PS  expP5<>+0(SB), Z10, Z12
-	VFMADD213PS  expP4<>+0(SB), Z10, Z12
-	VFMADD213PS  expP3<>+0(SB), Z10, Z12
-	VFMADD213PS  expP2<>+0(SB), Z10, Z12
-	VFMADD213PS  expP1<>+0(SB), Z10, Z12
-	VFMADD213PS  expP0<>+0(SB), Z10, Z12
-	VSCALEFPS    Z9, Z12, Z12
-	VMULPS       Z8, Z12, Z12
-	VMOVUPS      half<>+0(SB), Z8
-	VFMADD213PS  Z8, Z8, Z13
-	VFMADD231PS  invSqrt2Pi<>+0(SB), Z12, Z13
-	VMOVUPS.Z    (DX)(DI*1), K1, Z8
-	VDIVPS       Z0, Z11, Z11
-	VRNDSCALEPS  $0x08, Z11, Z0
-	VADDPS       Z1, Z0, Z0
-	VMAXPS       Z0, Z2, Z0
-	VMINPS       Z0, Z3, Z0
-	VSUBPS       Z1, Z0, Z0
-	VADDPS       Z1, Z11, Z1
-	VCMPPS       $0x12, Z1, Z2, K2
-	VCMPPS       $0x12, Z3, Z1, K2, K2
-	KNOTW        K2, K3
-	VSUBPS       Z11, Z0, K2, Z0
-	VMOVAPS.Z    Z8, K2, Z1
-	VMOVAPS.Z    Z8, K3, Z2
-	VMULPS       Z13, Z1, Z1
-	TESTQ        AX, AX
-	JZ           skip17
-	TESTQ        SI, SI
-	JZ           write16
-	VMOVUPS.Z    (AX)(DI*1), K1, Z3
-	VADDPS       Z3, Z1, Z1
+	ADDQ              $0x10, BX
+	JZ                done13
+	MOVQ              $-1, R8
+	BZHIQ             BX, R8, R8
+	KMOVW             R8, K1
+	VMOVUPS.Z         (CX)(DI*1), K1, Z8
+	VMULPS.BCST       sqrtHalf<>+0(SB), Z8, Z9
+	VMULPS.BCST       half<>+0(SB), Z8, Z10
+	VMULPS            Z9, Z9, Z11
+	VBROADCASTSS      erfS6<>+0(SB), Z12
+	VFMADD213PS.BCST  erfS5<>+0(SB), Z11, Z12
+	VFMADD213PS.BCST  erfS4<>+0(SB), Z11, Z12
+	VFMADD213PS.BCST  erfS3<>+0(SB), Z11, Z12
+	VFMADD213PS.BCST  erfS2<>+0(SB), Z11, Z12
+	VFMADD213PS.BCST  erfS1<>+0(SB), Z11, Z12
+	VFMADD213PS.BCST  erfS0<>+0(SB), Z11, Z12
+	VFMADD213PS       Z9, Z9, Z12
+	VANDPS.BCST       magnBits<>+0(SB), Z9, Z11
+	VBROADCASTSS      erfEnd<>+0(SB), Z14
+	VMINPS            Z11, Z14, Z14
+	VBROADCASTSS      erfL6<>+0(SB), Z15
+	VFMADD213PS.BCST  erfL5<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  erfL4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  erfL3<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  erfL2<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  erfL1<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  erfL0<>+0(SB), Z14, Z15
+	VMULPS.BCST       log2e<>+0(SB), Z15, Z14
+	VRNDSCALEPS       $0x08, Z14, Z14
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z14, Z15
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z14, Z15
+	VBROADCASTSS      expP6<>+0(SB), Z16
+	VFMADD213PS.BCST  expP5<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  expP4<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  expP3<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  expP2<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  expP1<>+0(SB), Z15, Z16
+	VFMADD213PS.BCST  expP0<>+0(SB), Z15, Z16
+	VSCALEFPS         Z14, Z16, Z16
+	VBROADCASTSS      one<>+0(SB), Z14
+	VSUBPS            Z16, Z14, Z14
+	VANDPS.BCST       signBit<>+0(SB), Z9, Z15
+	VORPS             Z15, Z14, Z14
+	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z11, K2
+	VBLENDMPS         Z12, Z14, K2, Z13
+	VMOVAPS           Z10, Z11
+	VFMADD231PS       Z10, Z13, Z11
+	VMULPS            Z9, Z9, Z9
+	VXORPS.BCST       signBit<>+0(SB), Z9, Z9
+	VBROADCASTSS      expMax<>+0(SB), Z10
+	VMINPS            Z9, Z10, Z10
+	VBROADCASTSS      expMin<>+0(SB), Z9
+	VMAXPS            Z10, Z9, Z10
+	VMULPS.BCST       log2e<>+0(SB), Z10, Z9
+	VRNDSCALEPS       $0x08, Z9, Z9
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z9, Z10
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z9, Z10
+	VBROADCASTSS      expP6<>+0(SB), Z12
+	VFMADD213PS.BCST  expP5<>+0(SB), Z10, Z12
+	VFMADD213PS.BCST  expP4<>+0(SB), Z10, Z12
+	VFMADD213PS.BCST  expP3<>+0(SB), Z10, Z12
+	VFMADD213PS.BCST  expP2<>+0(SB), Z10, Z12
+	VFMADD213PS.BCST  expP1<>+0(SB), Z10, Z12
+	VFMADD213PS.BCST  expP0<>+0(SB), Z10, Z12
+	VSCALEFPS         Z9, Z12, Z12
+	VMULPS            Z8, Z12, Z12
+	VBROADCASTSS      half<>+0(SB), Z8
+	VFMADD213PS       Z8, Z8, Z13
+	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z12, Z13
+	VMOVUPS.Z         (DX)(DI*1), K1, Z8
+	VDIVPS            Z0, Z11, Z11
+	VRNDSCALEPS       $0x08, Z11, Z0
+	VADDPS            Z1, Z0, Z0
+	VMAXPS            Z0, Z2, Z0
+	VMINPS            Z0, Z3, Z0
+	VSUBPS            Z1, Z0, Z0
+	VADDPS            Z1, Z11, Z1
+	VCMPPS            $0x12, Z1, Z2, K2
+	VCMPPS            $0x12, Z3, Z1, K2, K2
+	KNOTW             K2, K3
+	VSUBPS            Z11, Z0, K2, Z0
+	VMOVAPS.Z         Z8, K2, Z1
+	VMOVAPS.Z         Z8, K3, Z2
+	VMULPS            Z13, Z1, Z1
+	TESTQ             AX, AX
+	JZ                skip17
+	TESTQ             SI, SI
+	JZ                write16
+	VMOVUPS.Z         (AX)(DI*1), K1, Z3
+	VADDPS            Z3, Z1, Z1
 
 write16:
 	VMOVUPS Z1, K1, (AX)(DI*1)

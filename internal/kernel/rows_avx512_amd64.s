@@ -22,8 +22,8 @@ TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-64
 	SHLQ  $0x02, BX
 
 rows1:
-	VMOVUPS negInf<>+0(SB), Z0
-	XORQ    DI, DI
+	VBROADCASTSS negInf<>+0(SB), Z0
+	XORQ         DI, DI
 
 cols2:
 	CMPQ    DI, SI
@@ -40,75 +40,75 @@ colsTail3:
 	VMAXPS    Z1, Z0, K1, Z0
 
 colsDone4:
-	VSHUFF32X4 $0x4e, Z0, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VSHUFF32X4 $0xb1, Z0, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VPERMILPS  $0x4e, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VPERMILPS  $0xb1, Z0, Z1
-	VMAXPS     Z1, Z0, Z0
-	VXORPS     X2, X2, X2
-	VMOVUPS    expMin<>+0(SB), Z1
-	XORQ       DI, DI
+	VSHUFF32X4   $0x4e, Z0, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VSHUFF32X4   $0xb1, Z0, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VPERMILPS    $0x4e, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VPERMILPS    $0xb1, Z0, Z1
+	VMAXPS       Z1, Z0, Z0
+	VXORPS       X2, X2, X2
+	VBROADCASTSS expMin<>+0(SB), Z1
+	XORQ         DI, DI
 
 cols5:
-	CMPQ         DI, SI
-	JGE          colsTail6
-	VMOVUPS      (CX)(DI*1), Z3
-	VSUBPS       Z0, Z3, Z3
-	VMAXPS       Z3, Z1, Z3
-	VMULPS       log2e<>+0(SB), Z3, Z4
-	VRNDSCALEPS  $0x08, Z4, Z4
-	VFNMADD231PS ln2Hi<>+0(SB), Z4, Z3
-	VFNMADD231PS ln2Lo<>+0(SB), Z4, Z3
-	VMOVUPS      expP6<>+0(SB), Z5
-	VFMADD213PS  expP5<>+0(SB), Z3, Z5
-	VFMADD213PS  expP4<>+0(SB), Z3, Z5
-	VFMADD213PS  expP3<>+0(SB), Z3, Z5
-	VFMADD213PS  expP2<>+0(SB), Z3, Z5
-	VFMADD213PS  expP1<>+0(SB), Z3, Z5
-	VFMADD213PS  expP0<>+0(SB), Z3, Z5
-	VSCALEFPS    Z4, Z5, Z5
-	VADDPS       Z5, Z2, Z2
-	VMOVUPS      Z5, (AX)(DI*1)
-	ADDQ         $0x40, DI
-	JMP          cols5
+	CMPQ              DI, SI
+	JGE               colsTail6
+	VMOVUPS           (CX)(DI*1), Z3
+	VSUBPS            Z0, Z3, Z3
+	VMAXPS            Z3, Z1, Z3
+	VMULPS.BCST       log2e<>+0(SB), Z3, Z4
+	VRNDSCALEPS       $0x08, Z4, Z4
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z4, Z3
+	VBROADCASTSS      expP6<>+0(SB), Z5
+	VFMADD213PS.BCST  expP5<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  expP4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  expP3<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  expP2<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  expP1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  expP0<>+0(SB), Z3, Z5
+	VSCALEFPS         Z4, Z5, Z5
+	VADDPS            Z5, Z2, Z2
+	VMOVUPS           Z5, (AX)(DI*1)
+	ADDQ              $0x40, DI
+	JMP               cols5
 
 colsTail6:
-	KORTESTW     K1, K1
-	JZ           colsDone7
-	VMOVUPS.Z    (CX)(DI*1), K1, Z3
-	VSUBPS       Z0, Z3, Z3
-	VMAXPS       Z3, Z1, Z3
-	VMULPS       log2e<>+0(SB), Z3, Z0
-	VRNDSCALEPS  $0x08, Z0, Z0
-	VFNMADD231PS ln2Hi<>+0(SB), Z0, Z3
-	VFNMADD231PS ln2Lo<>+0(SB), Z0, Z3
-	VMOVUPS      expP6<>+0(SB), Z1
-	VFMADD213PS  expP5<>+0(SB), Z3, Z1
-	VFMADD213PS  expP4<>+0(SB), Z3, Z1
-	VFMADD213PS  expP3<>+0(SB), Z3, Z1
-	VFMADD213PS  expP2<>+0(SB), Z3, Z1
-	VFMADD213PS  expP1<>+0(SB), Z3, Z1
-	VFMADD213PS  expP0<>+0(SB), Z3, Z1
-	VSCALEFPS    Z0, Z1, Z1
-	VMOVAPS.Z    Z1, K1, Z1
-	VADDPS       Z1, Z2, Z2
-	VMOVUPS      Z1, K1, (AX)(DI*1)
+	KORTESTW          K1, K1
+	JZ                colsDone7
+	VMOVUPS.Z         (CX)(DI*1), K1, Z3
+	VSUBPS            Z0, Z3, Z3
+	VMAXPS            Z3, Z1, Z3
+	VMULPS.BCST       log2e<>+0(SB), Z3, Z0
+	VRNDSCALEPS       $0x08, Z0, Z0
+	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z0, Z3
+	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z0, Z3
+	VBROADCASTSS      expP6<>+0(SB), Z1
+	VFMADD213PS.BCST  expP5<>+0(SB), Z3, Z1
+	VFMADD213PS.BCST  expP4<>+0(SB), Z3, Z1
+	VFMADD213PS.BCST  expP3<>+0(SB), Z3, Z1
+	VFMADD213PS.BCST  expP2<>+0(SB), Z3, Z1
+	VFMADD213PS.BCST  expP1<>+0(SB), Z3, Z1
+	VFMADD213PS.BCST  expP0<>+0(SB), Z3, Z1
+	VSCALEFPS         Z0, Z1, Z1
+	VMOVAPS.Z         Z1, K1, Z1
+	VADDPS            Z1, Z2, Z2
+	VMOVUPS           Z1, K1, (AX)(DI*1)
 
 colsDone7:
-	VSHUFF32X4 $0x4e, Z2, Z2, Z0
-	VADDPS     Z0, Z2, Z2
-	VSHUFF32X4 $0xb1, Z2, Z2, Z0
-	VADDPS     Z0, Z2, Z2
-	VPERMILPS  $0x4e, Z2, Z0
-	VADDPS     Z0, Z2, Z2
-	VPERMILPS  $0xb1, Z2, Z0
-	VADDPS     Z0, Z2, Z2
-	VMOVUPS    one<>+0(SB), Z0
-	VDIVPS     Z2, Z0, Z0
-	XORQ       DI, DI
+	VSHUFF32X4   $0x4e, Z2, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VSHUFF32X4   $0xb1, Z2, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VPERMILPS    $0x4e, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VPERMILPS    $0xb1, Z2, Z0
+	VADDPS       Z0, Z2, Z2
+	VBROADCASTSS one<>+0(SB), Z0
+	VDIVPS       Z2, Z0, Z0
+	XORQ         DI, DI
 
 cols8:
 	CMPQ    DI, SI
@@ -520,45 +520,45 @@ colsTail36:
 	VFMADD231PS Z4, Z4, Z6
 
 colsDone37:
-	VSHUFF32X4 $0x4e, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VSHUFF32X4 $0xb1, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0x4e, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0xb1, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VDIVPS     Z1, Z5, Z5
-	VADDPS     Z0, Z5, Z5
-	VSQRTPS    Z5, Z5
-	VMOVUPS    one<>+0(SB), Z4
-	VDIVPS     Z5, Z4, Z4
-	VSHUFF32X4 $0x4e, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VDIVPS     Z1, Z6, Z6
-	VADDPS     Z0, Z6, Z6
-	VSQRTPS    Z6, Z6
-	VMOVUPS    one<>+0(SB), Z7
-	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), R12
-	TESTQ      R11, R11
-	CMOVQEQ    CX, R12
-	VMOVSS     X3, (R12)
-	VMOVSS     X2, (CX)
-	ADDQ       $0x08, CX
-	LEAQ       4(DX), R12
-	TESTQ      R11, R11
-	CMOVQEQ    DX, R12
-	VMOVSS     X7, (R12)
-	VMOVSS     X4, (DX)
-	ADDQ       $0x08, DX
-	XORQ       R12, R12
+	VSHUFF32X4   $0x4e, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VSHUFF32X4   $0xb1, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0x4e, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0xb1, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VDIVPS       Z1, Z5, Z5
+	VADDPS       Z0, Z5, Z5
+	VSQRTPS      Z5, Z5
+	VBROADCASTSS one<>+0(SB), Z4
+	VDIVPS       Z5, Z4, Z4
+	VSHUFF32X4   $0x4e, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VSHUFF32X4   $0xb1, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VDIVPS       Z1, Z6, Z6
+	VADDPS       Z0, Z6, Z6
+	VSQRTPS      Z6, Z6
+	VBROADCASTSS one<>+0(SB), Z7
+	VDIVPS       Z6, Z7, Z7
+	LEAQ         4(CX), R12
+	TESTQ        R11, R11
+	CMOVQEQ      CX, R12
+	VMOVSS       X3, (R12)
+	VMOVSS       X2, (CX)
+	ADDQ         $0x08, CX
+	LEAQ         4(DX), R12
+	TESTQ        R11, R11
+	CMOVQEQ      DX, R12
+	VMOVSS       X7, (R12)
+	VMOVSS       X4, (DX)
+	ADDQ         $0x08, DX
+	XORQ         R12, R12
 
 cols38:
 	CMPQ        R12, R10
@@ -689,45 +689,45 @@ colsTail47:
 	VFMADD231PS Z4, Z4, Z6
 
 colsDone48:
-	VSHUFF32X4 $0x4e, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VSHUFF32X4 $0xb1, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0x4e, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0xb1, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VDIVPS     Z1, Z5, Z5
-	VADDPS     Z0, Z5, Z5
-	VSQRTPS    Z5, Z5
-	VMOVUPS    one<>+0(SB), Z4
-	VDIVPS     Z5, Z4, Z4
-	VSHUFF32X4 $0x4e, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VDIVPS     Z1, Z6, Z6
-	VADDPS     Z0, Z6, Z6
-	VSQRTPS    Z6, Z6
-	VMOVUPS    one<>+0(SB), Z7
-	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), R11
-	TESTQ      DI, DI
-	CMOVQEQ    CX, R11
-	VMOVSS     X3, (R11)
-	VMOVSS     X2, (CX)
-	ADDQ       $0x08, CX
-	LEAQ       4(DX), R11
-	TESTQ      DI, DI
-	CMOVQEQ    DX, R11
-	VMOVSS     X7, (R11)
-	VMOVSS     X4, (DX)
-	ADDQ       $0x08, DX
-	XORQ       R11, R11
+	VSHUFF32X4   $0x4e, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VSHUFF32X4   $0xb1, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0x4e, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0xb1, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VDIVPS       Z1, Z5, Z5
+	VADDPS       Z0, Z5, Z5
+	VSQRTPS      Z5, Z5
+	VBROADCASTSS one<>+0(SB), Z4
+	VDIVPS       Z5, Z4, Z4
+	VSHUFF32X4   $0x4e, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VSHUFF32X4   $0xb1, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VDIVPS       Z1, Z6, Z6
+	VADDPS       Z0, Z6, Z6
+	VSQRTPS      Z6, Z6
+	VBROADCASTSS one<>+0(SB), Z7
+	VDIVPS       Z6, Z7, Z7
+	LEAQ         4(CX), R11
+	TESTQ        DI, DI
+	CMOVQEQ      CX, R11
+	VMOVSS       X3, (R11)
+	VMOVSS       X2, (CX)
+	ADDQ         $0x08, CX
+	LEAQ         4(DX), R11
+	TESTQ        DI, DI
+	CMOVQEQ      DX, R11
+	VMOVSS       X7, (R11)
+	VMOVSS       X4, (DX)
+	ADDQ         $0x08, DX
+	XORQ         R11, R11
 
 cols49:
 	CMPQ    R11, R10
@@ -857,45 +857,45 @@ colsTail59:
 	VFMADD231PS Z4, Z4, Z6
 
 colsDone60:
-	VSHUFF32X4 $0x4e, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VSHUFF32X4 $0xb1, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0x4e, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0xb1, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VDIVPS     Z1, Z5, Z5
-	VADDPS     Z0, Z5, Z5
-	VSQRTPS    Z5, Z5
-	VMOVUPS    one<>+0(SB), Z4
-	VDIVPS     Z5, Z4, Z4
-	VSHUFF32X4 $0x4e, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VDIVPS     Z1, Z6, Z6
-	VADDPS     Z0, Z6, Z6
-	VSQRTPS    Z6, Z6
-	VMOVUPS    one<>+0(SB), Z7
-	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), R11
-	TESTQ      SI, SI
-	CMOVQEQ    CX, R11
-	VMOVSS     X3, (R11)
-	VMOVSS     X2, (CX)
-	ADDQ       $0x08, CX
-	LEAQ       4(DX), R11
-	TESTQ      SI, SI
-	CMOVQEQ    DX, R11
-	VMOVSS     X7, (R11)
-	VMOVSS     X4, (DX)
-	ADDQ       $0x08, DX
-	XORQ       R11, R11
+	VSHUFF32X4   $0x4e, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VSHUFF32X4   $0xb1, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0x4e, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0xb1, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VDIVPS       Z1, Z5, Z5
+	VADDPS       Z0, Z5, Z5
+	VSQRTPS      Z5, Z5
+	VBROADCASTSS one<>+0(SB), Z4
+	VDIVPS       Z5, Z4, Z4
+	VSHUFF32X4   $0x4e, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VSHUFF32X4   $0xb1, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VDIVPS       Z1, Z6, Z6
+	VADDPS       Z0, Z6, Z6
+	VSQRTPS      Z6, Z6
+	VBROADCASTSS one<>+0(SB), Z7
+	VDIVPS       Z6, Z7, Z7
+	LEAQ         4(CX), R11
+	TESTQ        SI, SI
+	CMOVQEQ      CX, R11
+	VMOVSS       X3, (R11)
+	VMOVSS       X2, (CX)
+	ADDQ         $0x08, CX
+	LEAQ         4(DX), R11
+	TESTQ        SI, SI
+	CMOVQEQ      DX, R11
+	VMOVSS       X7, (R11)
+	VMOVSS       X4, (DX)
+	ADDQ         $0x08, DX
+	XORQ         R11, R11
 
 cols61:
 	CMPQ    R11, R10
@@ -1022,45 +1022,45 @@ colsTail70:
 	VFMADD231PS Z4, Z4, Z6
 
 colsDone71:
-	VSHUFF32X4 $0x4e, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VSHUFF32X4 $0xb1, Z5, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0x4e, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VPERMILPS  $0xb1, Z5, Z4
-	VADDPS     Z4, Z5, Z5
-	VDIVPS     Z1, Z5, Z5
-	VADDPS     Z0, Z5, Z5
-	VSQRTPS    Z5, Z5
-	VMOVUPS    one<>+0(SB), Z4
-	VDIVPS     Z5, Z4, Z4
-	VSHUFF32X4 $0x4e, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VSHUFF32X4 $0xb1, Z6, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0x4e, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VPERMILPS  $0xb1, Z6, Z7
-	VADDPS     Z7, Z6, Z6
-	VDIVPS     Z1, Z6, Z6
-	VADDPS     Z0, Z6, Z6
-	VSQRTPS    Z6, Z6
-	VMOVUPS    one<>+0(SB), Z7
-	VDIVPS     Z6, Z7, Z7
-	LEAQ       4(CX), DI
-	TESTQ      SI, SI
-	CMOVQEQ    CX, DI
-	VMOVSS     X3, (DI)
-	VMOVSS     X2, (CX)
-	ADDQ       $0x08, CX
-	LEAQ       4(DX), DI
-	TESTQ      SI, SI
-	CMOVQEQ    DX, DI
-	VMOVSS     X7, (DI)
-	VMOVSS     X4, (DX)
-	ADDQ       $0x08, DX
-	XORQ       DI, DI
+	VSHUFF32X4   $0x4e, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VSHUFF32X4   $0xb1, Z5, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0x4e, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VPERMILPS    $0xb1, Z5, Z4
+	VADDPS       Z4, Z5, Z5
+	VDIVPS       Z1, Z5, Z5
+	VADDPS       Z0, Z5, Z5
+	VSQRTPS      Z5, Z5
+	VBROADCASTSS one<>+0(SB), Z4
+	VDIVPS       Z5, Z4, Z4
+	VSHUFF32X4   $0x4e, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VSHUFF32X4   $0xb1, Z6, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0x4e, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VPERMILPS    $0xb1, Z6, Z7
+	VADDPS       Z7, Z6, Z6
+	VDIVPS       Z1, Z6, Z6
+	VADDPS       Z0, Z6, Z6
+	VSQRTPS      Z6, Z6
+	VBROADCASTSS one<>+0(SB), Z7
+	VDIVPS       Z6, Z7, Z7
+	LEAQ         4(CX), DI
+	TESTQ        SI, SI
+	CMOVQEQ      CX, DI
+	VMOVSS       X3, (DI)
+	VMOVSS       X2, (CX)
+	ADDQ         $0x08, CX
+	LEAQ         4(DX), DI
+	TESTQ        SI, SI
+	CMOVQEQ      DX, DI
+	VMOVSS       X7, (DI)
+	VMOVSS       X4, (DX)
+	ADDQ         $0x08, DX
+	XORQ         DI, DI
 
 cols72:
 	CMPQ    DI, R10

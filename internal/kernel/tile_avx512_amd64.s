@@ -707,11 +707,11 @@ done18:
 // func unpack2AVX512(dst *uint8, src *uint8, groups int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·unpack2AVX512(SB), NOSPLIT, $0-24
-	MOVQ    dst+0(FP), AX
-	MOVQ    src+8(FP), CX
-	MOVQ    groups+16(FP), DX
-	VMOVUPS field2<>+0(SB), Z0
-	VMOVUPS half2<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	VBROADCASTSS field2<>+0(SB), Z0
+	VBROADCASTSS half2<>+0(SB), Z1
 
 loop32:
 	VPANDD  (CX), Z0, Z2
@@ -762,12 +762,12 @@ GLOBL half2<>(SB), RODATA|NOPTR, $64
 // func unpack3AVX512(dst *uint8, src *uint8, groups int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·unpack3AVX512(SB), NOSPLIT, $0-24
-	MOVQ    dst+0(FP), AX
-	MOVQ    src+8(FP), CX
-	MOVQ    groups+16(FP), DX
-	VMOVUPS field2<>+0(SB), Z0
-	VMOVUPS half3<>+0(SB), Z1
-	VMOVUPS third<>+0(SB), Z2
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	VBROADCASTSS field2<>+0(SB), Z0
+	VBROADCASTSS half3<>+0(SB), Z1
+	VMOVUPS      third<>+0(SB), Z2
 
 loop33:
 	VPANDD  (CX), Z0, Z3
@@ -826,11 +826,11 @@ GLOBL third<>(SB), RODATA|NOPTR, $64
 // func unpack4AVX512(dst *uint8, src *uint8, groups int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·unpack4AVX512(SB), NOSPLIT, $0-24
-	MOVQ    dst+0(FP), AX
-	MOVQ    src+8(FP), CX
-	MOVQ    groups+16(FP), DX
-	VMOVUPS field4<>+0(SB), Z0
-	VMOVUPS half4<>+0(SB), Z1
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         groups+16(FP), DX
+	VBROADCASTSS field4<>+0(SB), Z0
+	VBROADCASTSS half4<>+0(SB), Z1
 
 loop34:
 	VPANDD  (CX), Z0, Z2
@@ -879,10 +879,10 @@ GLOBL half4<>(SB), RODATA|NOPTR, $64
 // func unpackLookupAVX512(dst *uint8, src *uint8, quads int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·unpackLookupAVX512(SB), NOSPLIT, $0-24
-	MOVQ    dst+0(FP), AX
-	MOVQ    src+8(FP), CX
-	MOVQ    quads+16(FP), DX
-	VMOVUPS low6<>+0(SB), Z0
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         quads+16(FP), DX
+	VBROADCASTSS low6<>+0(SB), Z0
 
 loop35:
 	VXORPS    X1, X1, X1

@@ -48,10 +48,10 @@ func (m machine) exp(x reg.Register) reg.VecVirtual {
 // exp0 is exp for -104 <= x <= 89; x is overwritten.
 func (m machine) exp0(x reg.Register) reg.VecVirtual {
 	n := m.vec()
-	VMULPS(f32("log2e", 1.4426950408889634), x, n)
+	m.constants(VMULPS, VMULPS_BCST)(f32("log2e", 1.4426950408889634), x, n)
 	m.round(n, n)
-	VFNMADD231PS(f32("ln2Hi", 0.693359375), n, x)
-	VFNMADD231PS(f32("ln2Lo", -2.12194440e-4), n, x)
+	m.constants(VFNMADD231PS, VFNMADD231PS_BCST)(f32("ln2Hi", 0.693359375), n, x)
+	m.constants(VFNMADD231PS, VFNMADD231PS_BCST)(f32("ln2Lo", -2.12194440e-4), n, x)
 	p := m.horner(x, expCoefs()...)
 	if m.wide() {
 		VSCALEFPS(n, p, p)
@@ -78,14 +78,14 @@ func (m machine) erf(x reg.Register) reg.VecVirtual {
 	small := m.horner(t, erfSmall()...)
 	VFMADD213PS(x, x, small)
 	a := m.vec()
-	VANDPS(magnBits(), x, a)
+	m.constants(VANDPS, VANDPS_BCST)(magnBits(), x, a)
 	end := m.get(f32("erfEnd", 4.2))
 	VMINPS(a, end, end)
 	e := m.exp0(m.horner(end, erfLarge()...))
 	large := m.get(one())
 	VSUBPS(e, large, large)
 	sign := m.vec()
-	VANDPS(signBit(), x, sign)
+	m.constants(VANDPS, VANDPS_BCST)(signBit(), x, sign)
 	VORPS(sign, large, large)
 	return m.choose(m.compare(cmpLT, a, f32("erfSplit", 0.9)), small, large)
 }
@@ -98,18 +98,18 @@ func (m machine) tanh(x reg.Register) reg.VecVirtual {
 	VMULPS(t, small, small)
 	VFMADD213PS(x, x, small)
 	a := m.vec()
-	VANDPS(magnBits(), x, a)
+	m.constants(VANDPS, VANDPS_BCST)(magnBits(), x, a)
 	end := m.get(f32("tanhEnd", 10))
 	VMINPS(a, end, end)
 	VADDPS(end, end, end)
 	e := m.exp0(end)
-	VADDPS(one(), e, e)
+	m.constants(VADDPS, VADDPS_BCST)(one(), e, e)
 	q := m.get(f32("two", 2))
 	VDIVPS(e, q, q)
 	large := m.get(one())
 	VSUBPS(q, large, large)
 	sign := m.vec()
-	VANDPS(signBit(), x, sign)
+	m.constants(VANDPS, VANDPS_BCST)(signBit(), x, sign)
 	VORPS(sign, large, large)
 	return m.choose(m.compare(cmpLT, a, f32("tanhSplit", 0.625)), small, large)
 }
@@ -117,8 +117,8 @@ func (m machine) tanh(x reg.Register) reg.VecVirtual {
 // gelu returns x·Φ(x).
 func (m machine) gelu(x reg.Register) reg.VecVirtual {
 	z, h := m.vec(), m.vec()
-	VMULPS(f32("sqrtHalf", 0.7071067811865476), x, z)
-	VMULPS(half(), x, h)
+	m.constants(VMULPS, VMULPS_BCST)(f32("sqrtHalf", 0.7071067811865476), x, z)
+	m.constants(VMULPS, VMULPS_BCST)(half(), x, h)
 	e := m.erf(z)
 	VFMADD213PS(h, h, e)
 	return e
@@ -127,7 +127,7 @@ func (m machine) gelu(x reg.Register) reg.VecVirtual {
 // geluSlope returns Φ(x) + x·φ(x).
 func (m machine) geluSlope(x reg.VecVirtual) reg.VecVirtual {
 	z := m.vec()
-	VMULPS(f32("sqrtHalf", 0.7071067811865476), x, z)
+	m.constants(VMULPS, VMULPS_BCST)(f32("sqrtHalf", 0.7071067811865476), x, z)
 	return m.slopeOf(x, z, m.erf(z))
 }
 
@@ -135,20 +135,20 @@ func (m machine) geluSlope(x reg.VecVirtual) reg.VecVirtual {
 // overwritten.
 func (m machine) slopeOf(x, z, e reg.VecVirtual) reg.VecVirtual {
 	VMULPS(z, z, z)
-	VXORPS(signBit(), z, z)
+	m.constants(VXORPS, VXORPS_BCST)(signBit(), z, z)
 	d := m.exp(z)
 	VMULPS(x, d, d)
 	h := m.get(half())
 	VFMADD213PS(h, h, e)
-	VFMADD231PS(f32("invSqrt2Pi", 0.3989422804014327), d, e)
+	m.constants(VFMADD231PS, VFMADD231PS_BCST)(f32("invSqrt2Pi", 0.3989422804014327), d, e)
 	return e
 }
 
 // geluBoth returns x·Φ(x), as gelu does, and its slope.
 func (m machine) geluBoth(x reg.VecVirtual) (y, slope reg.VecVirtual) {
 	z, h, y := m.vec(), m.vec(), m.vec()
-	VMULPS(f32("sqrtHalf", 0.7071067811865476), x, z)
-	VMULPS(half(), x, h)
+	m.constants(VMULPS, VMULPS_BCST)(f32("sqrtHalf", 0.7071067811865476), x, z)
+	m.constants(VMULPS, VMULPS_BCST)(half(), x, h)
 	e := m.erf(z)
 	VMOVAPS(h, y)
 	VFMADD231PS(h, e, y)

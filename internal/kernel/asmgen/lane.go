@@ -129,8 +129,22 @@ func (m machine) constant(name string) func() reg.VecVirtual {
 // get copies a constant to a register.
 func (m machine) get(c Mem) reg.VecVirtual {
 	v := m.vec()
-	VMOVUPS(c, v)
+	if m.wide() {
+		VBROADCASTSS(c, v)
+	} else {
+		VMOVUPS(c, v)
+	}
 	return v
+}
+
+// constants is the form of an instruction whose first operand is a constant in memory.
+// The linker places constants at multiples of 32 bytes: a vector of 64 would be read
+// across two cache lines, so the wide machine reads one lane and spreads it.
+func (m machine) constants(whole, spread func(...Op)) func(...Op) {
+	if m.wide() {
+		return spread
+	}
+	return whole
 }
 
 // round rounds half to even.
@@ -152,7 +166,11 @@ const (
 func (m machine) compare(op uint64, a reg.Register, b Op) reg.Register {
 	if m.wide() {
 		q := K()
-		VCMPPS(Imm(op), b, a, q)
+		if c, ok := b.(Mem); ok {
+			VCMPPS_BCST(Imm(op), c, a, q)
+		} else {
+			VCMPPS(Imm(op), b, a, q)
+		}
 		return q
 	}
 	y := YMM()
@@ -175,7 +193,7 @@ func (m machine) choose(mask reg.Register, yes, no reg.Register) reg.VecVirtual 
 func (m machine) horner(x reg.Register, c ...Mem) reg.VecVirtual {
 	p := m.get(c[len(c)-1])
 	for i := len(c) - 2; i >= 0; i-- {
-		VFMADD213PS(c[i], x, p)
+		m.constants(VFMADD213PS, VFMADD213PS_BCST)(c[i], x, p)
 	}
 	return p
 }
