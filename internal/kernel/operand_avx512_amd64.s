@@ -193,11 +193,11 @@ loop4:
 // func store4AVX512(dst *uint8, src *uint8, row int, steps int)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·store4AVX512(SB), NOSPLIT, $0-32
-	MOVQ    dst+0(FP), AX
-	MOVQ    src+8(FP), CX
-	MOVQ    row+16(FP), DX
-	MOVQ    steps+24(FP), BX
-	VMOVUPS field4<>+0(SB), Z0
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         row+16(FP), DX
+	MOVQ         steps+24(FP), BX
+	VBROADCASTSS field4<>+0(SB), Z0
 
 loop5:
 	MOVQ         CX, SI

@@ -3541,7 +3541,7 @@ along165:
 	VSHUFPS      $0xdd, Z1, Z5, Z1
 	VADDPS       Z1, Z2, Z2
 	VDIVPS       Z0, Z2, Z2
-	VMOVUPS      one<>+0(SB), Z0
+	VBROADCASTSS one<>+0(SB), Z0
 	VBROADCASTSS 120(AX), Z1
 	VADDPS       Z1, Z2, Z2
 	VSQRTPS      Z2, Z2
