@@ -34,7 +34,7 @@ var avx2 = set{
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
 	gemm16: gemm16AVX2, gemm16Cols: gemm16ColsAVX2, maxAbs: maxAbsAVX2, maxAbsCols: maxAbsColsAVX2, quantize16: quantize16VectorsAVX2,
-	form: lowBitAVX2, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluAVX2,
+	form: lowBitAVX2, fixed: weightsPairs, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluAVX2,
 	headTile: headTile, layerNormQuantize: layerNormQuantizeAVX2, softmaxQuantize: softmaxQuantizeAVX2,
 }
 

@@ -28,3 +28,13 @@ func unpack3AVX2(dst *uint8, src *uint8, groups int)
 //
 //go:noescape
 func unpack4AVX2(dst *uint8, src *uint8, groups int)
+
+// unpackPairsAVX2 unpacks 64 low and 64 high halves of bytes from each 64; pairs is positive.
+//
+//go:noescape
+func unpackPairsAVX2(dst *uint8, src *uint8, pairs int)
+
+// pairsTileAVX2 looks up rows of table offsets by a panel of indices and subtracts bias; ldo and ldt are in bytes, groups and rows are positive.
+//
+//go:noescape
+func pairsTileAVX2(offsets *uint8, ldo int, panel *uint8, groups int, table *uint8, bias int32, dst *int32, ldt int, rows int)

@@ -1223,3 +1223,598 @@ DATA half4<>+40(SB)/8, $0x0808080808080808
 DATA half4<>+48(SB)/8, $0x0808080808080808
 DATA half4<>+56(SB)/8, $0x0808080808080808
 GLOBL half4<>(SB), RODATA|NOPTR, $64
+
+// func unpackPairsAVX2(dst *uint8, src *uint8, pairs int)
+// Requires: AVX, AVX2
+TEXT ·unpackPairsAVX2(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    pairs+16(FP), DX
+	VMOVUPS field4<>+0(SB), Y0
+
+loop58:
+	VMOVDQU (CX), Y1
+	VPAND   Y0, Y1, Y2
+	VMOVDQU Y2, (AX)
+	VPSRLW  $0x04, Y1, Y1
+	VPAND   Y0, Y1, Y1
+	VMOVDQU Y1, 64(AX)
+	VMOVDQU 32(CX), Y1
+	VPAND   Y0, Y1, Y2
+	VMOVDQU Y2, 32(AX)
+	VPSRLW  $0x04, Y1, Y1
+	VPAND   Y0, Y1, Y1
+	VMOVDQU Y1, 96(AX)
+	ADDQ    $+64, CX
+	ADDQ    $+128, AX
+	DECQ    DX
+	JNZ     loop58
+	VZEROUPPER
+	RET
+
+// func pairsTileAVX2(offsets *uint8, ldo int, panel *uint8, groups int, table *uint8, bias int32, dst *int32, ldt int, rows int)
+// Requires: AVX, AVX2
+TEXT ·pairsTileAVX2(SB), NOSPLIT, $0-72
+	MOVQ table+32(FP), BX
+	MOVQ dst+48(FP), R11
+	MOVQ rows+64(FP), R12
+
+next59:
+	MOVQ   offsets+0(FP), R8
+	MOVQ   ldo+8(FP), R9
+	ADDQ   R8, R9
+	MOVQ   panel+16(FP), CX
+	MOVQ   groups+24(FP), DX
+	CMPQ   R12, $0x01
+	JEQ    rows60
+	VXORPS X4, X4, X4
+	VXORPS X8, X8, X8
+	VXORPS X5, X5, X5
+	VXORPS X9, X9, X9
+	VXORPS X6, X6, X6
+	VXORPS X10, X10, X10
+	VXORPS X7, X7, X7
+	VXORPS X11, X11, X11
+
+chunk62:
+	SUBQ           $0x0e, DX
+	JLT            tail63
+	VMOVDQU        (CX), Y12
+	VMOVDQU        32(CX), Y13
+	MOVBLZX        (R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y0
+	VPSHUFB        Y13, Y14, Y1
+	MOVBLZX        (R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y2
+	VPSHUFB        Y13, Y14, Y3
+	VMOVDQU        64(CX), Y12
+	VMOVDQU        96(CX), Y13
+	MOVBLZX        1(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        1(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        128(CX), Y12
+	VMOVDQU        160(CX), Y13
+	MOVBLZX        2(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        2(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        192(CX), Y12
+	VMOVDQU        224(CX), Y13
+	MOVBLZX        3(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        3(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        256(CX), Y12
+	VMOVDQU        288(CX), Y13
+	MOVBLZX        4(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        4(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        320(CX), Y12
+	VMOVDQU        352(CX), Y13
+	MOVBLZX        5(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        5(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        384(CX), Y12
+	VMOVDQU        416(CX), Y13
+	MOVBLZX        6(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        6(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        448(CX), Y12
+	VMOVDQU        480(CX), Y13
+	MOVBLZX        7(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        7(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        512(CX), Y12
+	VMOVDQU        544(CX), Y13
+	MOVBLZX        8(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        8(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        576(CX), Y12
+	VMOVDQU        608(CX), Y13
+	MOVBLZX        9(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        9(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        640(CX), Y12
+	VMOVDQU        672(CX), Y13
+	MOVBLZX        10(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        10(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        704(CX), Y12
+	VMOVDQU        736(CX), Y13
+	MOVBLZX        11(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        11(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        768(CX), Y12
+	VMOVDQU        800(CX), Y13
+	MOVBLZX        12(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        12(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	VMOVDQU        832(CX), Y12
+	VMOVDQU        864(CX), Y13
+	MOVBLZX        13(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        13(R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	ADDQ           $+896, CX
+	ADDQ           $0x0e, R8
+	ADDQ           $0x0e, R9
+	VPADDW         Y0, Y4, Y4
+	VPSRLW         $0x08, Y0, Y0
+	VPADDW         Y0, Y8, Y8
+	VPADDW         Y1, Y5, Y5
+	VPSRLW         $0x08, Y1, Y1
+	VPADDW         Y1, Y9, Y9
+	VPADDW         Y2, Y6, Y6
+	VPSRLW         $0x08, Y2, Y2
+	VPADDW         Y2, Y10, Y10
+	VPADDW         Y3, Y7, Y7
+	VPSRLW         $0x08, Y3, Y3
+	VPADDW         Y3, Y11, Y11
+	JMP            chunk62
+
+tail63:
+	ADDQ           $0x0e, DX
+	JZ             sum66
+	VMOVDQU        (CX), Y12
+	VMOVDQU        32(CX), Y13
+	MOVBLZX        (R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y0
+	VPSHUFB        Y13, Y14, Y1
+	MOVBLZX        (R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y2
+	VPSHUFB        Y13, Y14, Y3
+
+loop64:
+	ADDQ           $+64, CX
+	ADDQ           $0x01, R8
+	ADDQ           $0x01, R9
+	DECQ           DX
+	JZ             last65
+	VMOVDQU        (CX), Y12
+	VMOVDQU        32(CX), Y13
+	MOVBLZX        (R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	MOVBLZX        (R9), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y2, Y2
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y3, Y3
+	JMP            loop64
+
+last65:
+	VPADDW Y0, Y4, Y4
+	VPSRLW $0x08, Y0, Y0
+	VPADDW Y0, Y8, Y8
+	VPADDW Y1, Y5, Y5
+	VPSRLW $0x08, Y1, Y1
+	VPADDW Y1, Y9, Y9
+	VPADDW Y2, Y6, Y6
+	VPSRLW $0x08, Y2, Y2
+	VPADDW Y2, Y10, Y10
+	VPADDW Y3, Y7, Y7
+	VPSRLW $0x08, Y3, Y3
+	VPADDW Y3, Y11, Y11
+
+sum66:
+	MOVL         bias+40(FP), DI
+	VMOVD        DI, X14
+	VPBROADCASTD X14, Y14
+	VPSLLW       $0x08, Y8, Y15
+	VPSUBW       Y15, Y4, Y4
+	VPMOVZXWD    X4, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, (R11)
+	VEXTRACTI128 $0x01, Y4, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 32(R11)
+	VPMOVZXWD    X8, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 64(R11)
+	VEXTRACTI128 $0x01, Y8, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 96(R11)
+	VPSLLW       $0x08, Y9, Y15
+	VPSUBW       Y15, Y5, Y5
+	VPMOVZXWD    X5, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 128(R11)
+	VEXTRACTI128 $0x01, Y5, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 160(R11)
+	VPMOVZXWD    X9, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 192(R11)
+	VEXTRACTI128 $0x01, Y9, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 224(R11)
+	ADDQ         ldt+56(FP), R11
+	VPSLLW       $0x08, Y10, Y15
+	VPSUBW       Y15, Y6, Y6
+	VPMOVZXWD    X6, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, (R11)
+	VEXTRACTI128 $0x01, Y6, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 32(R11)
+	VPMOVZXWD    X10, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 64(R11)
+	VEXTRACTI128 $0x01, Y10, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 96(R11)
+	VPSLLW       $0x08, Y11, Y15
+	VPSUBW       Y15, Y7, Y7
+	VPMOVZXWD    X7, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 128(R11)
+	VEXTRACTI128 $0x01, Y7, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 160(R11)
+	VPMOVZXWD    X11, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 192(R11)
+	VEXTRACTI128 $0x01, Y11, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 224(R11)
+	ADDQ         ldt+56(FP), R11
+	MOVQ         ldo+8(FP), DI
+	ADDQ         DI, DI
+	ADDQ         DI, offsets+0(FP)
+	SUBQ         $0x02, R12
+	JNZ          next59
+	JMP          done61
+
+rows60:
+	VXORPS X4, X4, X4
+	VXORPS X8, X8, X8
+	VXORPS X5, X5, X5
+	VXORPS X9, X9, X9
+
+chunk67:
+	SUBQ           $0x0e, DX
+	JLT            tail68
+	VMOVDQU        (CX), Y12
+	VMOVDQU        32(CX), Y13
+	MOVBLZX        (R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y0
+	VPSHUFB        Y13, Y14, Y1
+	VMOVDQU        64(CX), Y12
+	VMOVDQU        96(CX), Y13
+	MOVBLZX        1(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        128(CX), Y12
+	VMOVDQU        160(CX), Y13
+	MOVBLZX        2(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        192(CX), Y12
+	VMOVDQU        224(CX), Y13
+	MOVBLZX        3(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        256(CX), Y12
+	VMOVDQU        288(CX), Y13
+	MOVBLZX        4(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        320(CX), Y12
+	VMOVDQU        352(CX), Y13
+	MOVBLZX        5(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        384(CX), Y12
+	VMOVDQU        416(CX), Y13
+	MOVBLZX        6(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        448(CX), Y12
+	VMOVDQU        480(CX), Y13
+	MOVBLZX        7(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        512(CX), Y12
+	VMOVDQU        544(CX), Y13
+	MOVBLZX        8(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        576(CX), Y12
+	VMOVDQU        608(CX), Y13
+	MOVBLZX        9(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        640(CX), Y12
+	VMOVDQU        672(CX), Y13
+	MOVBLZX        10(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        704(CX), Y12
+	VMOVDQU        736(CX), Y13
+	MOVBLZX        11(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        768(CX), Y12
+	VMOVDQU        800(CX), Y13
+	MOVBLZX        12(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	VMOVDQU        832(CX), Y12
+	VMOVDQU        864(CX), Y13
+	MOVBLZX        13(R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	ADDQ           $+896, CX
+	ADDQ           $0x0e, R8
+	VPADDW         Y0, Y4, Y4
+	VPSRLW         $0x08, Y0, Y0
+	VPADDW         Y0, Y8, Y8
+	VPADDW         Y1, Y5, Y5
+	VPSRLW         $0x08, Y1, Y1
+	VPADDW         Y1, Y9, Y9
+	JMP            chunk67
+
+tail68:
+	ADDQ           $0x0e, DX
+	JZ             sum71
+	VMOVDQU        (CX), Y12
+	VMOVDQU        32(CX), Y13
+	MOVBLZX        (R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y0
+	VPSHUFB        Y13, Y14, Y1
+
+loop69:
+	ADDQ           $+64, CX
+	ADDQ           $0x01, R8
+	DECQ           DX
+	JZ             last70
+	VMOVDQU        (CX), Y12
+	VMOVDQU        32(CX), Y13
+	MOVBLZX        (R8), DI
+	VBROADCASTI128 (BX)(DI*1), Y14
+	VPSHUFB        Y12, Y14, Y15
+	VPADDB         Y15, Y0, Y0
+	VPSHUFB        Y13, Y14, Y15
+	VPADDB         Y15, Y1, Y1
+	JMP            loop69
+
+last70:
+	VPADDW Y0, Y4, Y4
+	VPSRLW $0x08, Y0, Y0
+	VPADDW Y0, Y8, Y8
+	VPADDW Y1, Y5, Y5
+	VPSRLW $0x08, Y1, Y1
+	VPADDW Y1, Y9, Y9
+
+sum71:
+	MOVL         bias+40(FP), DI
+	VMOVD        DI, X14
+	VPBROADCASTD X14, Y14
+	VPSLLW       $0x08, Y8, Y15
+	VPSUBW       Y15, Y4, Y4
+	VPMOVZXWD    X4, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, (R11)
+	VEXTRACTI128 $0x01, Y4, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 32(R11)
+	VPMOVZXWD    X8, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 64(R11)
+	VEXTRACTI128 $0x01, Y8, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 96(R11)
+	VPSLLW       $0x08, Y9, Y15
+	VPSUBW       Y15, Y5, Y5
+	VPMOVZXWD    X5, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 128(R11)
+	VEXTRACTI128 $0x01, Y5, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 160(R11)
+	VPMOVZXWD    X9, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 192(R11)
+	VEXTRACTI128 $0x01, Y9, X15
+	VPMOVZXWD    X15, Y15
+	VPSUBD       Y14, Y15, Y15
+	VMOVDQU      Y15, 224(R11)
+	ADDQ         ldt+56(FP), R11
+
+done61:
+	VZEROUPPER
+	RET

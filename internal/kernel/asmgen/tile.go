@@ -31,6 +31,8 @@ func tilePart(m machine) {
 	if m.wide() {
 		lookup(m)
 		peak(m)
+	} else {
+		pairs(m)
 	}
 }
 
