@@ -28,7 +28,9 @@
 // integer codes, with the bits of the packed operator that it is exported as
 // (codes.go; trainconv.go for a patch embedding); what its gradients need is kept as codes, a byte each.
 // Normalisations and GELUs, and below a memory limit whole segments of the graph,
-// run forward twice instead of being kept (recompute.go).
+// run forward twice instead of being kept (recompute.go). What lies between two
+// products is joined where it can be, forward and backward: a quantiser with the GELU
+// or the softmax before it, the softmax with its scale and rescaling (fuse_training.go).
 //
 // Packed operators (QLinearW4A4, QMatMulA4B4, ...) run on integer codes, and for
 // inference chains of them become fused steps that hand codes on: a LayerNorm
