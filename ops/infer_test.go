@@ -145,7 +145,7 @@ func TestInferIsLinear(t *testing.T) {
 	if _, err := Infer(g); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(start); d > 20*time.Second { // a tenth of a second, or minutes where it is not linear
 		t.Errorf("25,000 nodes took %v", d)
 	}
 }
