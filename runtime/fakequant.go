@@ -110,6 +110,10 @@ func (e *NotFiniteError) Error() string {
 	return fmt.Sprintf("node %s: element %d of tensor %s is %v, which has no code", ir.Quote(e.Node), e.Index, ir.Quote(e.Tensor), e.Value)
 }
 
+func (s *fakeQuant) notFinite(i int, v float32) error {
+	return &NotFiniteError{Node: s.node.Label(), Tensor: s.node.Inputs[0].Name, Index: i, Value: v}
+}
+
 func (s *fakeQuant) forward(st *State) error {
 	x, y, scale := st.v[s.x], st.v[s.y], st.v[s.scale]
 	zr, err := s.grid(st)
@@ -118,7 +122,7 @@ func (s *fakeQuant) forward(st *State) error {
 	}
 	if s.watch {
 		if i := st.w.NotFinite(x); i >= 0 {
-			return &NotFiniteError{Node: s.node.Label(), Tensor: s.node.Inputs[0].Name, Index: i, Value: x[i]}
+			return s.notFinite(i, x[i])
 		}
 	}
 	if s.u8 >= 0 || s.s8 >= 0 {

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -100,6 +101,16 @@ func TestLogitCodes(t *testing.T) {
 		}
 		for i := range wantG {
 			near(t, fmt.Sprintf("per head %v: gradient %d", perHead, i), float64(gotG[i]), float64(wantG[i]), 1e-5)
+		}
+		// Codes hide what is not finite, so it is an error here.
+		b.params[0].Const.F32()[19*21+4] = float32(math.NaN())
+		prog, err := Compile(b.g, Config{Train: true, Params: b.params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bad *NotFiniteError
+		if err := prog.NewState().Forward(); !errors.As(err, &bad) || bad.Index/19 != 21 || bad.Value == bad.Value {
+			t.Errorf("a NaN among the scores of row 21: %v", err)
 		}
 	}
 }

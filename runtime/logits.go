@@ -178,6 +178,9 @@ func (s *logits) forward(st *State) error {
 				kernel.SoftmaxRows(d, v, m, s.n)
 			}
 			if q != nil {
+				if i := st.w.NotFinite(d); i >= 0 {
+					return q.notFinite(at+i, d[i])
+				}
 				g := q.groupOf(at)
 				q.encodeRows(st.u(q.u8)[(i*s.rows+r)*q.ld:], d, st.v[q.scale][g], q.unsignedZero(st, g))
 			}
