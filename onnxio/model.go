@@ -23,6 +23,7 @@ type Options struct {
 	Warn func(error)
 
 	realDir string // of a model reached through a link
+	keep    bool   // the messages are nobody else's: tensors may keep their bytes
 }
 
 // Model is a parsed file: the protobuf messages as they stand, before any
@@ -75,6 +76,7 @@ func Decode(b []byte, o Options) (*ir.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.opts.keep = true
 	return m.Graph()
 }
 
@@ -84,6 +86,7 @@ func Load(path string, o Options) (*ir.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.opts.keep = true
 	return m.Graph()
 }
 

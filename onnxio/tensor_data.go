@@ -1,6 +1,7 @@
 package onnxio
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -9,8 +10,9 @@ import (
 	"github.com/qvitc/qvitc/onnxio/onnxpb"
 )
 
-// rawTensor reads little-endian bytes; their count has been checked.
-func rawTensor(e ir.Elem, shape []int, raw []byte) (*ir.Tensor, error) {
+// rawTensor reads little-endian bytes; their count has been checked. A tensor of bytes
+// is raw itself where it may keep that.
+func rawTensor(e ir.Elem, shape []int, raw []byte, keep bool) (*ir.Tensor, error) {
 	n, err := ir.NumElems(shape)
 	if err != nil {
 		return nil, err
@@ -78,7 +80,10 @@ func rawTensor(e ir.Elem, shape []int, raw []byte) (*ir.Tensor, error) {
 		}
 		data = d
 	case ir.Uint8, ir.Uint4, ir.Int4, ir.Uint2, ir.Int2:
-		d := append(make([]byte, 0, len(raw)), raw...)
+		d := raw
+		if !keep {
+			d = bytes.Clone(raw)
+		}
 		clearTail(d, n, e)
 		data = d
 	default:

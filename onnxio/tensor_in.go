@@ -42,7 +42,7 @@ func (d *decoder) tensorOf(p *onnxpb.TensorProto) (*ir.Tensor, error) {
 		if err != nil {
 			return nil, err
 		}
-		return rawTensor(e, shape, raw)
+		return rawTensor(e, shape, raw, false)
 	}
 	if loc := p.GetDataLocation(); loc != onnxpb.TensorProto_DEFAULT {
 		return nil, fmt.Errorf("unknown data_location %d", loc)
@@ -65,7 +65,7 @@ func (d *decoder) tensorOf(p *onnxpb.TensorProto) (*ir.Tensor, error) {
 	if len(p.RawData) != want {
 		return nil, fmt.Errorf("want %d bytes, have %d", want, len(p.RawData))
 	}
-	return rawTensor(e, shape, p.RawData)
+	return rawTensor(e, shape, p.RawData, d.opts.keep && d.inlining == 0)
 }
 
 // dataFields names the typed fields that hold data.
