@@ -14,7 +14,8 @@ import (
 // one does on the patch resized, bilinearly, to its size (FlexiViT, Beyer et al.
 // 2023, for a linear resize and its transpose); positions are resized as a map of
 // side x side vectors, with the triangle filter. The head is taken where the
-// classes are as many, else it is fresh. The error names what does not fit; src
+// classes are as many, else it is fresh. Epsilons and the form of GELU are those of
+// Graph, whatever src has. The error names what does not fit; src
 // is not changed.
 func (c DeiT) From(src *ir.Graph) (*ir.Graph, error) {
 	g, err := c.Graph()
@@ -113,7 +114,7 @@ func (t *trained) set(g *ir.Graph, name string, from string, x []float32, shape 
 	if t.err != nil {
 		return
 	}
-	if want := v.Const.Shape; fmt.Sprint(want) != fmt.Sprint(shape) {
+	if want := v.Const.Shape; !slices.Equal(want, shape) {
 		t.failf("%s has shape %v where the new network has %v", from, shape, want)
 		return
 	}

@@ -34,7 +34,7 @@ func (a *augmentFlags) add(c *cobra.Command) {
 	if a.preset == "" {
 		a.preset = "off"
 	}
-	f.StringVar(&a.preset, "augment", a.preset, "change training images at random: "+"off, light, medium or strong"+"; the flags below change single parts")
+	f.StringVar(&a.preset, "augment", a.preset, "change training images at random: off, light, medium or strong; the flags below change single parts")
 	f.BoolVar(&a.single.Flip, "flip", false, "augment by horizontal flips")
 	f.IntVar(&a.single.Pad, "crop-pad", 0, "augment by random crops after padding this many pixels")
 	f.Float64Var(&a.single.MinArea, "crop-area", 0, "augment by random crops of at least this part of the area, stretched (0: off)")
