@@ -41,7 +41,10 @@ var avx2 = set{
 // sets lists the implementations that this machine can run, best first.
 func sets() []*set {
 	s := []*set{&portable}
-	if cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VNNI {
+	switch {
+	case sumsFaster():
+		avx512.fixed = weightsSums
+	case cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VNNI:
 		avx512.fixed = weightsLookup
 	}
 	if !cpu.X86.HasAVX512VNNI {
@@ -54,4 +57,11 @@ func sets() []*set {
 		}
 	}
 	return s
+}
+
+// sumsFaster reports whether the processor adds more vectors in a cycle than it
+// multiplies: AMD's do (four and two from Zen 5 on), on Intel's both share their ports.
+func sumsFaster() bool {
+	const auth = 'A' | 'u'<<8 | 't'<<16 | 'h'<<24
+	return cpu.X86.HasAVX512VNNI && cpu.X86.HasAVX512BW && vendorAVX512() == auth
 }

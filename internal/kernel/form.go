@@ -28,7 +28,7 @@ func (w *Workspace) Panel(b *Weights, j int) {
 		w.unpacked = alignedBytes(nil, size)
 	}
 	w.form, w.k = b.form, b.k
-	w.ahead, w.half = nil, false
+	w.ahead, w.half = nil, b.n-j*PanelWidth <= PanelWidth/2
 	if j+1 < b.Panels() {
 		w.ahead = b.data[(j+1)*b.stride:][:b.stride]
 	}
@@ -46,7 +46,7 @@ func (w *Workspace) Select(o *Operand, j int) {
 //
 //	tile[i·ldt+c] = Σ_p a[i·lda+p] · b[PanelWidth·j+c][p]
 //
-// for c in 0 .. PanelWidth-1; outputs beyond the last one of a weight give 0. Rows of a
+// for c in 0 .. PanelWidth-1; outputs beyond the last one are undefined. Rows of a
 // must be readable for ⌈k/4⌉·4 bytes, so lda is at least that; what lies beyond k
 // does not matter. Any m is right; multiples of TileRows are fastest. Sums wrap
 // round int32 only for k beyond 65793.

@@ -5,7 +5,7 @@ package kernel
 type leftForm interface {
 	leftBytes(k int) int
 	packLeft(w *Workspace, k int, dst []uint8, rows int, a []uint8, lda int)
-	tileLeft(panel []uint8, k, rows int, left []uint8, tile []int32, ldt int)
+	tileLeft(w *Workspace, panel []uint8, k, rows int, left []uint8, tile []int32, ldt int)
 }
 
 // LeftBytes is the size of a row of k codes of abits bits as PackLeft packs it for
@@ -38,5 +38,5 @@ func (w *Workspace) TileLeft(rows int, left []uint8, tile []int32, ldt int) {
 	f := w.form.(leftForm)
 	need("tile", len(tile), extent(rows, PanelWidth, ldt))
 	need("left", len(left), rows*f.leftBytes(w.k))
-	f.tileLeft(w.panel, w.k, rows, left, tile, ldt)
+	f.tileLeft(w, w.panel, w.k, rows, left, tile, ldt)
 }

@@ -44,6 +44,41 @@ func packLookupAVX512(dst *uint16, ldd int, a *uint8, lda int, plane int, masks 
 //go:noescape
 func lookupTileAVX512(offsets *uint16, ldo int, panel *uint8, groups int, table *uint8, bias int32, dst *int32, ldt int, rows int)
 
+// unpackSums2AVX512 unpacks pairs of groups of 256 codes, those of the second group raised, and after them writes the terms of the outputs; pairs is positive.
+//
+//go:noescape
+func unpackSums2AVX512(dst *uint8, src *uint8, pairs int)
+
+// unpackSums3AVX512 unpacks pairs of groups of 256 codes, those of the second group raised, and after them writes the terms of the outputs; pairs is positive.
+//
+//go:noescape
+func unpackSums3AVX512(dst *uint8, src *uint8, pairs int)
+
+// unpackSums4AVX512 unpacks pairs of groups of 256 codes, those of the second group raised, and after them writes the terms of the outputs; pairs is positive.
+//
+//go:noescape
+func unpackSums4AVX512(dst *uint8, src *uint8, pairs int)
+
+// packSumsAVX512 copies rows of k codes, fills them with zeros to kp codes and writes the term of the row behind them; kp is a multiple of 8, dst has whole vectors for k codes; k and rows are positive.
+//
+//go:noescape
+func packSumsAVX512(dst *uint8, ldd int, a *uint8, lda int, k int, kp int, half uint8, rows int)
+
+// tileSumsAVX512 multiplies packed rows by a panel; ldl and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Terms are behind bytes after left, those of the panel 64·behind bytes after it; where behind is 0, the sums are added to dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
+//
+//go:noescape
+func tileSumsAVX512(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)
+
+// tileSumsHalfAVX512 multiplies packed rows by a panel; ldl and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Terms are behind bytes after left, those of the panel 64·behind bytes after it; where behind is 0, the sums are added to dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
+//
+//go:noescape
+func tileSumsHalfAVX512(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)
+
+// vendorAVX512 is the first four letters of the name that CPUID gives.
+//
+//go:noescape
+func vendorAVX512() uint32
+
 // peakAVX512 does 24 byte dot products per step on registers; for benchmarks.
 //
 //go:noescape

@@ -51,19 +51,20 @@ func BenchmarkLowBit(b *testing.B) {
 		x, y, z := randoms(r, m*k, 1), randoms(r, n*k, 1), make([]float32, m*n)
 		tile := make([]int32, TileRows*PanelWidth)
 		var w Workspace
-		for _, s := range sets() {
+		for _, s := range append(sets(), otherForms()...) {
 			for _, p := range [][2]int{{4, 4}, {3, 3}, {2, 2}, {8, 8}} {
 				b.Run(fmt.Sprintf("%s/W%dA%d/%s", s.name, p[0], p[1], shape), func(b *testing.B) {
 					c := newLowBit(r, p[0], p[1], m, n, k, false)
 					x := newWeights(s, p[0], p[1], n, k, c.b)
+					left, packed := x.form.(leftForm)
+					var rows []uint8
+					row := 0
+					if packed {
+						row = left.leftBytes(k)
+						rows = alignedBytes(nil, m*row)
+					}
 					laps(b, 2*m*n*k, func(lap func()) {
-						left, packed := x.form.(leftForm)
-						var rows []uint8
-						row := 0
 						if packed {
-							row = left.leftBytes(k)
-							rows = make([]uint8, m*row)
-							lap()
 							left.packLeft(&w, k, rows, m, c.a, c.lda)
 							lap()
 						}

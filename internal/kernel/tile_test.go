@@ -113,7 +113,7 @@ func (c *lowBit) run(t *testing.T, s *set, w *Workspace, r *rand.Rand) {
 	sums := make([]int32, PanelWidth)
 	for j := range x.Panels() {
 		w.Panel(x, j)
-		c.check(t, s.name, w, j, PanelWidth)
+		c.check(t, s.name, w, j, 0)
 		w.PanelSums(sums)
 		for i := range PanelWidth {
 			if at := j*PanelWidth + i; at < c.n && sums[i] != x.RowSums()[at] {
@@ -157,7 +157,7 @@ func (c *lowBit) run(t *testing.T, s *set, w *Workspace, r *rand.Rand) {
 }
 
 func TestTile(t *testing.T) {
-	for _, s := range sets() {
+	for _, s := range append(sets(), otherForms()...) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(1, 2))

@@ -30,6 +30,7 @@ func tilePart(m machine) {
 	unpack(m)
 	if m.wide() {
 		lookup(m)
+		sums(m)
 		peak(m)
 	} else {
 		pairs(m)
@@ -217,63 +218,78 @@ func storeSums(m machine, p dotProduct, r int, acc func(i, j int) reg.VecPhysica
 	Label(out)
 }
 
-// unpack emits the unpacking of groups of 256 codes, see kernel's pack256.
+// unpacker emits the unpacking of stored codes, see kernel's pack256.
+type unpacker struct {
+	m                      machine
+	bits, field            int // field: bits of a code that lie together
+	mask, half, four, low3 reg.VecVirtual
+}
+
+func newUnpacker(m machine, bits int) *unpacker {
+	u := &unpacker{m: m, bits: bits, field: bits &^ 1}
+	u.mask = m.get(c32("field"+string(rune('0'+u.field)), 0x01010101*(1<<u.field-1)))
+	u.half = m.get(c32("half"+string(rune('0'+bits)), 0x01010101<<(bits-1)))
+	if bits == 3 {
+		u.four = m.vec()
+		VMOVUPS(c32("third", 0x04040404), u.four)
+	}
+	return u
+}
+
+// vector is vector i of the group at src+disp: raised codes. The vectors of a group are
+// taken in order.
+func (u *unpacker) vector(src reg.Register, disp, i int) reg.VecVirtual {
+	m := u.m
+	v, per, plane := m.bytes(), 8/u.field, disp+256/8*u.field
+	if u.bits == 3 && !m.wide() && i == 0 {
+		u.low3 = m.vec()
+		VMOVDQU(Mem{Base: src, Disp: plane}, u.low3)
+	}
+	s, d := Mem{Base: src, Disp: disp + i/per*v}, m.vec()
+	and := func(a, b, c Op) {
+		if m.wide() {
+			VPANDD(a, b, c)
+		} else {
+			VPAND(a, b, c)
+		}
+	}
+	if shift := i % per * u.field; shift == 0 {
+		and(s, u.mask, d)
+	} else {
+		VMOVUPS(s, d)
+		VPSRLW(Imm(uint64(shift)), d, d)
+		and(u.mask, d, d)
+	}
+	switch {
+	case u.bits == 3 && m.wide():
+		q := K()
+		KMOVQ(Mem{Base: src, Disp: plane + 8*i}, q)
+		VPADDB(u.four, d, q, d)
+	case u.bits == 3:
+		t := m.vec()
+		if i <= 2 {
+			VPSLLW(Imm(uint64(2-i)), u.low3, t)
+		} else {
+			VPSRLW(Imm(uint64(i-2)), u.low3, t)
+		}
+		VPAND(u.four, t, t)
+		VPOR(t, d, d)
+	}
+	return d
+}
+
+// unpack emits the unpacking of groups of 256 codes.
 func unpack(m machine) {
-	v := m.bytes()
 	for bits := 2; bits <= 4; bits++ {
 		m.fn([]string{"unpack2", "unpack3", "unpack4"}[bits-2], "(dst, src *uint8, groups int)", "unpacks groups of 256 codes; groups is positive.")
 		dst, src, groups := integer("dst"), integer("src"), integer("groups")
-		field := bits &^ 1
-		mask := m.get(c32("field"+string(rune('0'+field)), 0x01010101*(1<<field-1)))
-		half := m.get(c32("half"+string(rune('0'+bits)), 0x01010101<<(bits-1)))
-		four := m.vec()
-		if bits == 3 {
-			VMOVUPS(c32("third", 0x04040404), four)
-		}
+		u := newUnpacker(m, bits)
 		loop := label("loop")
 		Label(loop)
-		plane := 256 / 8 * field
-		var low reg.VecVirtual
-		if bits == 3 && !m.wide() {
-			low = m.vec()
-			VMOVDQU(Mem{Base: src, Disp: plane}, low)
-		}
-		for i := range 256 / v {
-			per := 8 / field
-			s, d := Mem{Base: src, Disp: i / per * v}, m.vec()
-			if shift := i % per * field; shift == 0 {
-				if m.wide() {
-					VPANDD(s, mask, d)
-				} else {
-					VPAND(s, mask, d)
-				}
-			} else {
-				VMOVUPS(s, d)
-				VPSRLW(Imm(uint64(shift)), d, d)
-				if m.wide() {
-					VPANDD(mask, d, d)
-				} else {
-					VPAND(mask, d, d)
-				}
-			}
-			if bits == 3 {
-				if m.wide() {
-					q := K()
-					KMOVQ(Mem{Base: src, Disp: plane + 8*i}, q)
-					VPADDB(four, d, q, d)
-				} else {
-					t := m.vec()
-					if i <= 2 {
-						VPSLLW(Imm(uint64(2-i)), low, t)
-					} else {
-						VPSRLW(Imm(uint64(i-2)), low, t)
-					}
-					VPAND(four, t, t)
-					VPOR(t, d, d)
-				}
-			}
-			VPSUBB(half, d, d)
-			VMOVUPS(d, Mem{Base: dst, Disp: i * v})
+		for i := range 256 / m.bytes() {
+			d := u.vector(src, 0, i)
+			VPSUBB(u.half, d, d)
+			VMOVUPS(d, Mem{Base: dst, Disp: i * m.bytes()})
 		}
 		ADDQ(I32(int32(32*bits)), src)
 		ADDQ(I32(256), dst)
