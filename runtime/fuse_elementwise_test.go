@@ -44,7 +44,9 @@ func TestFusedElementwise(t *testing.T) {
 			p := b.compile(t, false)
 			var ops []string
 			for _, s := range p.steps {
-				ops = append(ops, s.plan().op)
+				if op := s.plan().op; op != "Pack" { // some sets lay the codes out first
+					ops = append(ops, op)
+				}
 			}
 			if len(ops) != 3 {
 				t.Errorf("runs as %s", strings.Join(ops, ", "))

@@ -31,10 +31,15 @@ const sumsBits = 6
 
 func weightsSums(bits, abits, k int) form {
 	if bits <= 4 && abits <= sumsBits && k > 0 {
-		return formSums{lowBitVNNI(bits, abits).(formVNNI), bits}
+		return sumsForms[bits]
 	}
 	return lowBitVNNI(bits, abits)
 }
+
+// sumsForms are made once, since a form in an interface takes memory of its own.
+var sumsForms = [...]form{2: newFormSums(2), 3: newFormSums(3), 4: newFormSums(4)}
+
+func newFormSums(bits int) form { return formSums{formVNNI{interleaved{64}}, bits} }
 
 // groups is the number of groups of 256 codes: an even one.
 func (formSums) groups(k int) int { return (k + 7) / 8 * 2 }
