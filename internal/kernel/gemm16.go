@@ -2,19 +2,19 @@ package kernel
 
 // gemm16Args carries one product to the set's implementation.
 type gemm16Args struct {
-	tb       bool
-	m, n, k  int
-	a        []int16
-	lda      int
-	b        []uint8 // codes as bytes
-	signed   bool
-	offset   int32
-	ldb      int
-	scale    []float32
-	add      bool
-	c        []float32
-	ldc      int
-	maxBlock int // inputs whose sums fit in int32
+	tb      bool
+	m, n, k int
+	a       []int16
+	lda     int
+	b       []uint8 // codes as bytes
+	signed  bool
+	offset  int32
+	ldb     int
+	scale   []float32
+	add     bool
+	c       []float32
+	ldc     int
+	limit   int // greatest magnitude of b - offset
 }
 
 // Gemm16 multiplies a matrix of 16-bit integers, such as a gradient quantised by
@@ -23,11 +23,13 @@ type gemm16Args struct {
 //	C[i,j] = C0[i,j] + scale[i] · float32(Σ_p a[i,p] · (b[p,j] - offset))
 //
 // A is m × k with rows lda apart; b is k × n with rows ldb apart, or n × k when tb.
-// C0 is C when add, else 0. limit is the greatest magnitude of b - offset, at most
-// 510. Where k is odd, a should hold one element more than it needs, whatever it is:
-// a is then read where it lies. Sums are exact int32 over blocks of 2^31/(2^15·limit) inputs (65536/limit: 8192
-// for signed codes of 4 bits); the blocks are added in float32, in order. Every set
-// gives the same bits.
+// C0 is C when add, else 0. limit is the greatest magnitude of b - offset. The
+// magnitudes in a are at most 32257 (32767 - 510), so that a number of a and one of b
+// can be added in 16 bits where limit is at most 510, as that of all codes of 8 bits
+// is. Where k is odd, a should hold one element more than it needs, whatever it is
+// within that range: a is then read where it lies. Sums are exact int32 over blocks of
+// 2^31/(2^15·limit) inputs (65536/limit, at most 2048); the blocks are added in float32,
+// in order. Every set gives the same bits.
 func Gemm16[T uint8 | int8](w *Workspace, tb bool, m, n, k int, a []int16, lda int, b []T, ldb, offset, limit int, scale []float32, add bool, c []float32, ldc int) {
 	if m <= 0 || n <= 0 {
 		return
@@ -47,7 +49,7 @@ func Gemm16[T uint8 | int8](w *Workspace, tb bool, m, n, k int, a []int16, lda i
 		need("b", len(b), extent(k, n, ldb))
 	}
 	var zero T
-	w.gemm16 = gemm16Args{tb, m, n, k, a, lda, bytesOf(b), zero-1 < zero, int32(offset), ldb, scale, add, c, ldc, block16(limit)}
+	w.gemm16 = gemm16Args{tb, m, n, k, a, lda, bytesOf(b), zero-1 < zero, int32(offset), ldb, scale, add, c, ldc, limit}
 	active.gemm16(w, &w.gemm16)
 	w.gemm16.a, w.gemm16.b, w.gemm16.c, w.gemm16.scale = nil, nil, nil, nil
 }
@@ -67,8 +69,9 @@ func (g *gemm16Args) at(p, j int) int32 {
 // gemm16Go packs four columns at a time.
 func gemm16Go(w *Workspace, g *gemm16Args) {
 	const v = 4
-	for k0 := 0; k0 < g.k; k0 += g.maxBlock {
-		k := min(g.maxBlock, g.k-k0)
+	block := block16(g.limit)
+	for k0 := 0; k0 < g.k; k0 += block {
+		k := min(block, g.k-k0)
 		add := g.add || k0 > 0
 		w.i16 = grow(w.i16, v*k)
 		b := w.i16
@@ -103,10 +106,10 @@ func gemm16Go(w *Workspace, g *gemm16Args) {
 
 // QuantizeRows16 quantises each of the rows of n elements (ldx apart) to 16 bits:
 //
-//	scale[i] = max_j |x[i,j]·factor[j]| / 32767
-//	dst[i,j] = round(float32(x[i,j]·factor[j]) · (32767/max))
+//	scale[i] = max_j |x[i,j]·factor[j]| / 32257
+//	dst[i,j] = round(float32(x[i,j]·factor[j]) · (32257/max))
 //
-// half to even; factor may be nil (1). Rows of dst are ldd apart. A row of zeros has
+// half to even; factor may be nil (1). 32257 leaves room for a code beside it, see Gemm16. Rows of dst are ldd apart. A row of zeros has
 // scale 0, and so has one whose greatest magnitude is below 2^-100. Inputs are finite.
 // Every set gives the same bits.
 func QuantizeRows16(dst []int16, ldd int, scale, x []float32, ldx int, factor []float32, rows, n int) {
@@ -127,14 +130,20 @@ func QuantizeRows16(dst []int16, ldd int, scale, x []float32, ldx int, factor []
 	}
 }
 
+// widest16 is the greatest distance of two codes of 8 bits with their offsets, and top16
+// the greatest magnitude of a gradient in 16 bits: their sum fits in 16 bits too.
+const (
+	widest16 = 510
+	top16    = 1<<15 - 1 - widest16
+)
+
 // scale16 writes the scale of a greatest magnitude and returns what to multiply by.
 func scale16(scale *float32, most float32) (inv float32) {
-	const top = 32767
 	if *scale = 0; most < 0x1p-100 {
 		return 0
 	}
-	*scale = most / top
-	return top / most
+	*scale = most / top16
+	return top16 / most
 }
 
 func maxAbsGo(x, factor []float32) (m float32) {

@@ -6,18 +6,39 @@ import (
 	"unsafe"
 )
 
-func gemm16AVX512(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth) }
-func gemm16AVX2(w *Workspace, g *gemm16Args)   { gemm16Panels(w, g, 16) }
+func gemm16AVX512(w *Workspace, g *gemm16Args) {
+	if sumsFaster && g.limit <= widest16 {
+		gemm16Sums(w, g)
+	} else {
+		gemm16Products(w, g)
+	}
+}
+
+func gemm16AVX2(w *Workspace, g *gemm16Args)     { gemm16Panels(w, g, 16, false) }
+func gemm16Products(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth, false) }
+
+// gemm16Sums is right where limit is at most widest16.
+func gemm16Sums(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth, true) }
+
+// sumRows is TileRows for tileWordSums: five rows are a block.
+const sumRows = 25
 
 // gemm16Panels packs 64 columns of the codes at a time, lanes side by side and two
-// inputs of a column together, and multiplies all rows by them.
-func gemm16Panels(w *Workspace, g *gemm16Args, lanes int) {
-	for k0 := 0; k0 < g.k; k0 += g.maxBlock {
-		k := min(g.maxBlock, g.k-k0)
+// inputs of a column together, and multiplies all rows by them, with sums as in
+// tileWordSums or without.
+func gemm16Panels(w *Workspace, g *gemm16Args, lanes int, sums bool) {
+	block, height, terms := block16(g.limit), TileRows, 0
+	if sums {
+		height, terms = sumRows, (g.m+15)&^15
+	}
+	for k0 := 0; k0 < g.k; k0 += block {
+		k := min(block, g.k-k0)
 		steps := (k + 1) / 2
 		a, lda := g.a[k0:], g.lda
-		panel := aligned(&w.i32, PanelWidth*steps+TileRows*PanelWidth)
-		tile, panel := panel[:TileRows*PanelWidth], panel[TileRows*PanelWidth:]
+		words := aligned(&w.i32, terms+(height+1+steps)*PanelWidth)
+		rowTerms, words := words[:terms], words[terms:]
+		tile, words := words[:height*PanelWidth], words[height*PanelWidth:]
+		colTerms, panel := words, words[PanelWidth:]
 		spare := 0
 		if k%2 != 0 && len(a) <= (g.m-1)*lda+k {
 			// The last input has no partner, and the codes have 0 for it: what follows a
@@ -43,10 +64,23 @@ func gemm16Panels(w *Workspace, g *gemm16Args, lanes int) {
 			for c := 0; c < cols; c += lanes {
 				g.pack(panel[c*steps:], w.i16[spare:], k0, k, j+c, min(lanes, cols-c), lanes)
 			}
-			for i := 0; i < g.m; i += TileRows {
-				m := min(TileRows, g.m-i)
+			if sums {
+				pairTerms(colTerms, panel, PanelWidth, steps, cols)
+			}
+			for i := 0; i < g.m; i += height {
+				m := min(height, g.m-i)
 				x := (*uint8)(unsafe.Pointer(&a[i*lda]))
 				to := g.c[i*g.ldc+j:]
+				if sums {
+					if t := rowTerms[i:][:m]; j == 0 && steps > 1 {
+						rowTermsAVX512(&t[0], &a[i*lda], 2*lda, steps/2, m)
+					} else if j == 0 {
+						clear(t)
+					}
+					tileSums(x, 2*lda, 4, colTerms, steps, tile, rowTerms[i:], m)
+					scaleTileAVX512(&to[0], 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[i], m, cols, add)
+					continue
+				}
 				if lanes == PanelWidth {
 					tileWordsAVX512(x, 2*lda, 4, (*uint8)(unsafe.Pointer(&panel[0])), steps, &tile[0], 4*PanelWidth, m)
 					scaleTileAVX512(&to[0], 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[i], m, cols, add)
@@ -58,6 +92,28 @@ func gemm16Panels(w *Workspace, g *gemm16Args, lanes int) {
 				scaleTileAVX2(&to[0], 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[i], m, cols, add)
 			}
 		}
+	}
+}
+
+// tileSums multiplies rows by a panel whose terms lie before it, in parts that stay in
+// the first-level cache.
+func tileSums(a *uint8, lda, step int, panel []int32, steps int, tile, terms []int32, rows int) {
+	const most = 128
+	parts := (steps + most - 1) / most
+	part := ((steps+parts-1)/parts + 1) &^ 1
+	for s := 0; s < steps; s += part {
+		x := (*uint8)(unsafe.Add(unsafe.Pointer(a), s*step))
+		tileWordSumsAVX512(x, lda, step, &panel[PanelWidth*(s+1)], min(part, steps-s), &tile[0], &terms[0], rows, s)
+	}
+}
+
+// pairTerms writes what columns of words take off, see tileWordSums; rows of words are
+// stride apart.
+func pairTerms(dst, words []int32, stride, steps, cols int) {
+	if steps > 1 {
+		colTermsAVX512(&dst[0], &words[0], 4*stride, steps/2, cols)
+	} else {
+		clear(dst[:cols])
 	}
 }
 

@@ -286,24 +286,24 @@ stripDone8:
 	VZEROUPPER
 	RET
 
-DATA top16<>+0(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+8(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+16(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+24(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+32(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+40(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+48(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+56(SB)/8, $0x46fffe0046fffe00
+DATA top16<>+0(SB)/8, $0x46fc020046fc0200
+DATA top16<>+8(SB)/8, $0x46fc020046fc0200
+DATA top16<>+16(SB)/8, $0x46fc020046fc0200
+DATA top16<>+24(SB)/8, $0x46fc020046fc0200
+DATA top16<>+32(SB)/8, $0x46fc020046fc0200
+DATA top16<>+40(SB)/8, $0x46fc020046fc0200
+DATA top16<>+48(SB)/8, $0x46fc020046fc0200
+DATA top16<>+56(SB)/8, $0x46fc020046fc0200
 GLOBL top16<>(SB), RODATA|NOPTR, $64
 
-DATA bottom16<>+0(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+8(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+16(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+24(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+32(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+40(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+48(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+56(SB)/8, $0xc6fffe00c6fffe00
+DATA bottom16<>+0(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+8(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+16(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+24(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+32(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+40(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+48(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+56(SB)/8, $0xc6fc0200c6fc0200
 GLOBL bottom16<>(SB), RODATA|NOPTR, $64
 
 DATA lowWord<>+0(SB)/8, $0x0000ffff0000ffff

@@ -9,6 +9,21 @@ package kernel
 //go:noescape
 func tileWordsAVX512(a *uint8, lda int, step int, panel *uint8, steps int, dst *int32, ldt int, rows int)
 
+// tileWordSumsAVX512 multiplies rows of 16-bit integers by one panel, two steps of four bytes at a time, and adds what terms have for each row and for each column, or where add is not 0 what dst has; lda is in bytes, a step of a row lies step bytes after that before, those of dst lie side by side; the terms of the columns lie before the panel; steps and rows are positive.
+//
+//go:noescape
+func tileWordSumsAVX512(a *uint8, lda int, step int, panel *int32, steps int, dst *int32, terms *int32, rows int, add int)
+
+// rowTermsAVX512 writes -Σ a₀·a₂+a₁·a₃ over the pairs of steps, four integers each, of every row; lda is in bytes, pairs and rows are positive.
+//
+//go:noescape
+func rowTermsAVX512(dst *int32, a *int16, lda int, pairs int, rows int)
+
+// colTermsAVX512 writes -Σ p·q over the pairs p, q of rows of words, two integers each, for every column; rows are stride bytes apart; pairs and cols are positive.
+//
+//go:noescape
+func colTermsAVX512(dst *int32, words *int32, stride int, pairs int, cols int)
+
 // packPairsU8AVX512 writes the codes, less offset, of 16 columns; a step is two rows, which become 64 bytes, stride bytes after those before; steps is positive.
 //
 //go:noescape

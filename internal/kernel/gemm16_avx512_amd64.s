@@ -414,6 +414,891 @@ done2:
 	VZEROUPPER
 	RET
 
+// func tileWordSumsAVX512(a *uint8, lda int, step int, panel *int32, steps int, dst *int32, terms *int32, rows int, add int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI
+TEXT ·tileWordSumsAVX512(SB), NOSPLIT, $0-72
+	MOVQ a+0(FP), SI
+	MOVQ lda+8(FP), AX
+	MOVQ step+16(FP), R15
+	MOVQ panel+24(FP), DI
+	MOVQ steps+32(FP), DX
+	MOVQ dst+40(FP), R11
+	MOVQ terms+48(FP), BX
+	MOVQ rows+56(FP), R12
+	ADDQ R15, R15
+
+next16:
+	MOVQ         R15, CX
+	SHRQ         $0x01, CX
+	MOVQ         SI, R8
+	LEAQ         (AX)(AX*2), R9
+	ADDQ         SI, R9
+	LEAQ         (R8)(CX*1), R13
+	LEAQ         (R9)(CX*1), R14
+	MOVQ         DI, R10
+	MOVQ         DX, CX
+	CMPQ         R12, $0x01
+	JEQ          rows19
+	CMPQ         R12, $0x02
+	JEQ          rows20
+	CMPQ         R12, $0x03
+	JEQ          rows21
+	CMPQ         R12, $0x04
+	JEQ          rows22
+	CMPQ         add+64(FP), $0x00
+	JNE          more24
+	VMOVDQU32    -256(DI), Z20
+	VMOVDQU32    -192(DI), Z21
+	VMOVDQU32    -128(DI), Z22
+	VMOVDQU32    -64(DI), Z23
+	VPBROADCASTD (BX), Z28
+	VPADDD       Z28, Z20, Z0
+	VPADDD       Z28, Z21, Z1
+	VPADDD       Z28, Z22, Z2
+	VPADDD       Z28, Z23, Z3
+	VPBROADCASTD 4(BX), Z28
+	VPADDD       Z28, Z20, Z4
+	VPADDD       Z28, Z21, Z5
+	VPADDD       Z28, Z22, Z6
+	VPADDD       Z28, Z23, Z7
+	VPBROADCASTD 8(BX), Z28
+	VPADDD       Z28, Z20, Z8
+	VPADDD       Z28, Z21, Z9
+	VPADDD       Z28, Z22, Z10
+	VPADDD       Z28, Z23, Z11
+	VPBROADCASTD 12(BX), Z28
+	VPADDD       Z28, Z20, Z12
+	VPADDD       Z28, Z21, Z13
+	VPADDD       Z28, Z22, Z14
+	VPADDD       Z28, Z23, Z15
+	VPBROADCASTD 16(BX), Z28
+	VPADDD       Z28, Z20, Z16
+	VPADDD       Z28, Z21, Z17
+	VPADDD       Z28, Z22, Z18
+	VPADDD       Z28, Z23, Z19
+	JMP          ready25
+
+more24:
+	VMOVDQU32 (R11), Z0
+	VMOVDQU32 64(R11), Z1
+	VMOVDQU32 128(R11), Z2
+	VMOVDQU32 192(R11), Z3
+	VMOVDQU32 256(R11), Z4
+	VMOVDQU32 320(R11), Z5
+	VMOVDQU32 384(R11), Z6
+	VMOVDQU32 448(R11), Z7
+	VMOVDQU32 512(R11), Z8
+	VMOVDQU32 576(R11), Z9
+	VMOVDQU32 640(R11), Z10
+	VMOVDQU32 704(R11), Z11
+	VMOVDQU32 768(R11), Z12
+	VMOVDQU32 832(R11), Z13
+	VMOVDQU32 896(R11), Z14
+	VMOVDQU32 960(R11), Z15
+	VMOVDQU32 1024(R11), Z16
+	VMOVDQU32 1088(R11), Z17
+	VMOVDQU32 1152(R11), Z18
+	VMOVDQU32 1216(R11), Z19
+
+ready25:
+	SUBQ $0x02, CX
+	JL   odd27
+
+loop26:
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    256(R10), Z24
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    320(R10), Z25
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    384(R10), Z26
+	VMOVDQU32    192(R10), Z23
+	VMOVDQU32    448(R10), Z27
+	ADDQ         $+512, R10
+	VPBROADCASTD (R8), Z28
+	VPBROADCASTD (R13), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z0
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z1
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z2
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD (R13)(AX*1), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z4
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z5
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z6
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z7
+	VPBROADCASTD (R8)(AX*2), Z28
+	VPBROADCASTD (R13)(AX*2), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z8
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z9
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z10
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z11
+	VPBROADCASTD (R9), Z28
+	VPBROADCASTD (R14), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z12
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z13
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z14
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z15
+	VPBROADCASTD (R9)(AX*1), Z28
+	VPBROADCASTD (R14)(AX*1), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z16
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z17
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z18
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z19
+	ADDQ         R15, R8
+	ADDQ         R15, R13
+	ADDQ         R15, R9
+	ADDQ         R15, R14
+	SUBQ         $0x02, CX
+	JGE          loop26
+
+odd27:
+	CMPQ         CX, $-2
+	JEQ          sums28
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    192(R10), Z23
+	VPBROADCASTD (R8), Z28
+	VPDPWSSD     Z20, Z28, Z0
+	VPDPWSSD     Z21, Z28, Z1
+	VPDPWSSD     Z22, Z28, Z2
+	VPDPWSSD     Z23, Z28, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPDPWSSD     Z20, Z28, Z4
+	VPDPWSSD     Z21, Z28, Z5
+	VPDPWSSD     Z22, Z28, Z6
+	VPDPWSSD     Z23, Z28, Z7
+	VPBROADCASTD (R8)(AX*2), Z28
+	VPDPWSSD     Z20, Z28, Z8
+	VPDPWSSD     Z21, Z28, Z9
+	VPDPWSSD     Z22, Z28, Z10
+	VPDPWSSD     Z23, Z28, Z11
+	VPBROADCASTD (R9), Z28
+	VPDPWSSD     Z20, Z28, Z12
+	VPDPWSSD     Z21, Z28, Z13
+	VPDPWSSD     Z22, Z28, Z14
+	VPDPWSSD     Z23, Z28, Z15
+	VPBROADCASTD (R9)(AX*1), Z28
+	VPDPWSSD     Z20, Z28, Z16
+	VPDPWSSD     Z21, Z28, Z17
+	VPDPWSSD     Z22, Z28, Z18
+	VPDPWSSD     Z23, Z28, Z19
+
+sums28:
+	VMOVDQU32 Z0, (R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VMOVDQU32 Z18, 1152(R11)
+	VMOVDQU32 Z19, 1216(R11)
+	ADDQ      $+1280, R11
+	ADDQ      $0x14, BX
+	LEAQ      (AX)(AX*4), CX
+	ADDQ      CX, SI
+	SUBQ      $0x05, R12
+	JNZ       next16
+	JMP       done17
+
+rows22:
+	CMPQ         add+64(FP), $0x00
+	JNE          more29
+	VMOVDQU32    -256(DI), Z20
+	VMOVDQU32    -192(DI), Z21
+	VMOVDQU32    -128(DI), Z22
+	VMOVDQU32    -64(DI), Z23
+	VPBROADCASTD (BX), Z28
+	VPADDD       Z28, Z20, Z0
+	VPADDD       Z28, Z21, Z1
+	VPADDD       Z28, Z22, Z2
+	VPADDD       Z28, Z23, Z3
+	VPBROADCASTD 4(BX), Z28
+	VPADDD       Z28, Z20, Z4
+	VPADDD       Z28, Z21, Z5
+	VPADDD       Z28, Z22, Z6
+	VPADDD       Z28, Z23, Z7
+	VPBROADCASTD 8(BX), Z28
+	VPADDD       Z28, Z20, Z8
+	VPADDD       Z28, Z21, Z9
+	VPADDD       Z28, Z22, Z10
+	VPADDD       Z28, Z23, Z11
+	VPBROADCASTD 12(BX), Z28
+	VPADDD       Z28, Z20, Z12
+	VPADDD       Z28, Z21, Z13
+	VPADDD       Z28, Z22, Z14
+	VPADDD       Z28, Z23, Z15
+	JMP          ready30
+
+more29:
+	VMOVDQU32 (R11), Z0
+	VMOVDQU32 64(R11), Z1
+	VMOVDQU32 128(R11), Z2
+	VMOVDQU32 192(R11), Z3
+	VMOVDQU32 256(R11), Z4
+	VMOVDQU32 320(R11), Z5
+	VMOVDQU32 384(R11), Z6
+	VMOVDQU32 448(R11), Z7
+	VMOVDQU32 512(R11), Z8
+	VMOVDQU32 576(R11), Z9
+	VMOVDQU32 640(R11), Z10
+	VMOVDQU32 704(R11), Z11
+	VMOVDQU32 768(R11), Z12
+	VMOVDQU32 832(R11), Z13
+	VMOVDQU32 896(R11), Z14
+	VMOVDQU32 960(R11), Z15
+
+ready30:
+	SUBQ $0x02, CX
+	JL   odd32
+
+loop31:
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    256(R10), Z24
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    320(R10), Z25
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    384(R10), Z26
+	VMOVDQU32    192(R10), Z23
+	VMOVDQU32    448(R10), Z27
+	ADDQ         $+512, R10
+	VPBROADCASTD (R8), Z28
+	VPBROADCASTD (R13), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z0
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z1
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z2
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD (R13)(AX*1), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z4
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z5
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z6
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z7
+	VPBROADCASTD (R8)(AX*2), Z28
+	VPBROADCASTD (R13)(AX*2), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z8
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z9
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z10
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z11
+	VPBROADCASTD (R9), Z28
+	VPBROADCASTD (R14), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z12
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z13
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z14
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z15
+	ADDQ         R15, R8
+	ADDQ         R15, R13
+	ADDQ         R15, R9
+	ADDQ         R15, R14
+	SUBQ         $0x02, CX
+	JGE          loop31
+
+odd32:
+	CMPQ         CX, $-2
+	JEQ          sums33
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    192(R10), Z23
+	VPBROADCASTD (R8), Z28
+	VPDPWSSD     Z20, Z28, Z0
+	VPDPWSSD     Z21, Z28, Z1
+	VPDPWSSD     Z22, Z28, Z2
+	VPDPWSSD     Z23, Z28, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPDPWSSD     Z20, Z28, Z4
+	VPDPWSSD     Z21, Z28, Z5
+	VPDPWSSD     Z22, Z28, Z6
+	VPDPWSSD     Z23, Z28, Z7
+	VPBROADCASTD (R8)(AX*2), Z28
+	VPDPWSSD     Z20, Z28, Z8
+	VPDPWSSD     Z21, Z28, Z9
+	VPDPWSSD     Z22, Z28, Z10
+	VPDPWSSD     Z23, Z28, Z11
+	VPBROADCASTD (R9), Z28
+	VPDPWSSD     Z20, Z28, Z12
+	VPDPWSSD     Z21, Z28, Z13
+	VPDPWSSD     Z22, Z28, Z14
+	VPDPWSSD     Z23, Z28, Z15
+
+sums33:
+	VMOVDQU32 Z0, (R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	JMP       done17
+
+rows21:
+	CMPQ         add+64(FP), $0x00
+	JNE          more34
+	VMOVDQU32    -256(DI), Z20
+	VMOVDQU32    -192(DI), Z21
+	VMOVDQU32    -128(DI), Z22
+	VMOVDQU32    -64(DI), Z23
+	VPBROADCASTD (BX), Z28
+	VPADDD       Z28, Z20, Z0
+	VPADDD       Z28, Z21, Z1
+	VPADDD       Z28, Z22, Z2
+	VPADDD       Z28, Z23, Z3
+	VPBROADCASTD 4(BX), Z28
+	VPADDD       Z28, Z20, Z4
+	VPADDD       Z28, Z21, Z5
+	VPADDD       Z28, Z22, Z6
+	VPADDD       Z28, Z23, Z7
+	VPBROADCASTD 8(BX), Z28
+	VPADDD       Z28, Z20, Z8
+	VPADDD       Z28, Z21, Z9
+	VPADDD       Z28, Z22, Z10
+	VPADDD       Z28, Z23, Z11
+	JMP          ready35
+
+more34:
+	VMOVDQU32 (R11), Z0
+	VMOVDQU32 64(R11), Z1
+	VMOVDQU32 128(R11), Z2
+	VMOVDQU32 192(R11), Z3
+	VMOVDQU32 256(R11), Z4
+	VMOVDQU32 320(R11), Z5
+	VMOVDQU32 384(R11), Z6
+	VMOVDQU32 448(R11), Z7
+	VMOVDQU32 512(R11), Z8
+	VMOVDQU32 576(R11), Z9
+	VMOVDQU32 640(R11), Z10
+	VMOVDQU32 704(R11), Z11
+
+ready35:
+	SUBQ $0x02, CX
+	JL   odd37
+
+loop36:
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    256(R10), Z24
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    320(R10), Z25
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    384(R10), Z26
+	VMOVDQU32    192(R10), Z23
+	VMOVDQU32    448(R10), Z27
+	ADDQ         $+512, R10
+	VPBROADCASTD (R8), Z28
+	VPBROADCASTD (R13), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z0
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z1
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z2
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD (R13)(AX*1), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z4
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z5
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z6
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z7
+	VPBROADCASTD (R8)(AX*2), Z28
+	VPBROADCASTD (R13)(AX*2), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z8
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z9
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z10
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z11
+	ADDQ         R15, R8
+	ADDQ         R15, R13
+	SUBQ         $0x02, CX
+	JGE          loop36
+
+odd37:
+	CMPQ         CX, $-2
+	JEQ          sums38
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    192(R10), Z23
+	VPBROADCASTD (R8), Z28
+	VPDPWSSD     Z20, Z28, Z0
+	VPDPWSSD     Z21, Z28, Z1
+	VPDPWSSD     Z22, Z28, Z2
+	VPDPWSSD     Z23, Z28, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPDPWSSD     Z20, Z28, Z4
+	VPDPWSSD     Z21, Z28, Z5
+	VPDPWSSD     Z22, Z28, Z6
+	VPDPWSSD     Z23, Z28, Z7
+	VPBROADCASTD (R8)(AX*2), Z28
+	VPDPWSSD     Z20, Z28, Z8
+	VPDPWSSD     Z21, Z28, Z9
+	VPDPWSSD     Z22, Z28, Z10
+	VPDPWSSD     Z23, Z28, Z11
+
+sums38:
+	VMOVDQU32 Z0, (R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	JMP       done17
+
+rows20:
+	CMPQ         add+64(FP), $0x00
+	JNE          more39
+	VMOVDQU32    -256(DI), Z20
+	VMOVDQU32    -192(DI), Z21
+	VMOVDQU32    -128(DI), Z22
+	VMOVDQU32    -64(DI), Z23
+	VPBROADCASTD (BX), Z28
+	VPADDD       Z28, Z20, Z0
+	VPADDD       Z28, Z21, Z1
+	VPADDD       Z28, Z22, Z2
+	VPADDD       Z28, Z23, Z3
+	VPBROADCASTD 4(BX), Z28
+	VPADDD       Z28, Z20, Z4
+	VPADDD       Z28, Z21, Z5
+	VPADDD       Z28, Z22, Z6
+	VPADDD       Z28, Z23, Z7
+	JMP          ready40
+
+more39:
+	VMOVDQU32 (R11), Z0
+	VMOVDQU32 64(R11), Z1
+	VMOVDQU32 128(R11), Z2
+	VMOVDQU32 192(R11), Z3
+	VMOVDQU32 256(R11), Z4
+	VMOVDQU32 320(R11), Z5
+	VMOVDQU32 384(R11), Z6
+	VMOVDQU32 448(R11), Z7
+
+ready40:
+	SUBQ $0x02, CX
+	JL   odd42
+
+loop41:
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    256(R10), Z24
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    320(R10), Z25
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    384(R10), Z26
+	VMOVDQU32    192(R10), Z23
+	VMOVDQU32    448(R10), Z27
+	ADDQ         $+512, R10
+	VPBROADCASTD (R8), Z28
+	VPBROADCASTD (R13), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z0
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z1
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z2
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD (R13)(AX*1), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z4
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z5
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z6
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z7
+	ADDQ         R15, R8
+	ADDQ         R15, R13
+	SUBQ         $0x02, CX
+	JGE          loop41
+
+odd42:
+	CMPQ         CX, $-2
+	JEQ          sums43
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    192(R10), Z23
+	VPBROADCASTD (R8), Z28
+	VPDPWSSD     Z20, Z28, Z0
+	VPDPWSSD     Z21, Z28, Z1
+	VPDPWSSD     Z22, Z28, Z2
+	VPDPWSSD     Z23, Z28, Z3
+	VPBROADCASTD (R8)(AX*1), Z28
+	VPDPWSSD     Z20, Z28, Z4
+	VPDPWSSD     Z21, Z28, Z5
+	VPDPWSSD     Z22, Z28, Z6
+	VPDPWSSD     Z23, Z28, Z7
+
+sums43:
+	VMOVDQU32 Z0, (R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	JMP       done17
+
+rows19:
+	CMPQ         add+64(FP), $0x00
+	JNE          more44
+	VMOVDQU32    -256(DI), Z20
+	VMOVDQU32    -192(DI), Z21
+	VMOVDQU32    -128(DI), Z22
+	VMOVDQU32    -64(DI), Z23
+	VPBROADCASTD (BX), Z28
+	VPADDD       Z28, Z20, Z0
+	VPADDD       Z28, Z21, Z1
+	VPADDD       Z28, Z22, Z2
+	VPADDD       Z28, Z23, Z3
+	JMP          ready45
+
+more44:
+	VMOVDQU32 (R11), Z0
+	VMOVDQU32 64(R11), Z1
+	VMOVDQU32 128(R11), Z2
+	VMOVDQU32 192(R11), Z3
+
+ready45:
+	SUBQ $0x02, CX
+	JL   odd47
+
+loop46:
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    256(R10), Z24
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    320(R10), Z25
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    384(R10), Z26
+	VMOVDQU32    192(R10), Z23
+	VMOVDQU32    448(R10), Z27
+	ADDQ         $+512, R10
+	VPBROADCASTD (R8), Z28
+	VPBROADCASTD (R13), Z29
+	VPADDW       Z28, Z24, Z30
+	VPADDW       Z29, Z20, Z31
+	VPDPWSSD     Z30, Z31, Z0
+	VPADDW       Z28, Z25, Z30
+	VPADDW       Z29, Z21, Z31
+	VPDPWSSD     Z30, Z31, Z1
+	VPADDW       Z28, Z26, Z30
+	VPADDW       Z29, Z22, Z31
+	VPDPWSSD     Z30, Z31, Z2
+	VPADDW       Z28, Z27, Z30
+	VPADDW       Z29, Z23, Z31
+	VPDPWSSD     Z30, Z31, Z3
+	ADDQ         R15, R8
+	ADDQ         R15, R13
+	SUBQ         $0x02, CX
+	JGE          loop46
+
+odd47:
+	CMPQ         CX, $-2
+	JEQ          sums48
+	VMOVDQU32    (R10), Z20
+	VMOVDQU32    64(R10), Z21
+	VMOVDQU32    128(R10), Z22
+	VMOVDQU32    192(R10), Z23
+	VPBROADCASTD (R8), Z28
+	VPDPWSSD     Z20, Z28, Z0
+	VPDPWSSD     Z21, Z28, Z1
+	VPDPWSSD     Z22, Z28, Z2
+	VPDPWSSD     Z23, Z28, Z3
+
+sums48:
+	VMOVDQU32 Z0, (R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+
+done17:
+	VZEROUPPER
+	RET
+
+// func rowTermsAVX512(dst *int32, a *int16, lda int, pairs int, rows int)
+// Requires: AVX, AVX512F, AVX512VNNI, BMI2
+TEXT ·rowTermsAVX512(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), AX
+	MOVQ  a+8(FP), CX
+	MOVQ  lda+16(FP), DX
+	MOVQ  pairs+24(FP), BX
+	MOVQ  rows+32(FP), SI
+	SHLQ  $0x01, BX
+	MOVQ  BX, DI
+	ANDQ  $0x0f, DI
+	SUBQ  DI, BX
+	SHLQ  $0x02, BX
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVW R8, K1
+
+rows49:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	MOVQ   CX, DI
+	XORQ   R8, R8
+
+cols50:
+	CMPQ     R8, BX
+	JGE      colsTail51
+	VMOVUPS  (DI)(R8*1), Z2
+	VPSRLQ   $0x20, Z2, Z3
+	VPDPWSSD Z3, Z2, Z0
+	ADDQ     $0x40, R8
+	JMP      cols50
+
+colsTail51:
+	KORTESTW  K1, K1
+	JZ        colsDone52
+	VMOVUPS.Z (DI)(R8*1), K1, Z2
+	VPSRLQ    $0x20, Z2, Z3
+	VPDPWSSD  Z3, Z2, Z0
+
+colsDone52:
+	VSHUFF32X4 $0x4e, Z0, Z0, Z2
+	VPADDD     Z2, Z0, Z0
+	VSHUFF32X4 $0xb1, Z0, Z0, Z2
+	VPADDD     Z2, Z0, Z0
+	VPERMILPS  $0x4e, Z0, Z2
+	VPADDD     Z2, Z0, Z0
+	VPERMILPS  $0xb1, Z0, Z2
+	VPADDD     Z2, Z0, Z0
+	VPSUBD     Z0, Z1, Z0
+	VMOVD      X0, (AX)
+	ADDQ       $0x04, AX
+	ADDQ       DX, CX
+	DECQ       SI
+	JNZ        rows49
+	VZEROUPPER
+	RET
+
+// func colTermsAVX512(dst *int32, words *int32, stride int, pairs int, cols int)
+// Requires: AVX, AVX512F, AVX512VNNI, BMI2
+TEXT ·colTermsAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ words+8(FP), CX
+	MOVQ stride+16(FP), DX
+	MOVQ pairs+24(FP), BX
+	MOVQ cols+32(FP), SI
+	XORQ DI, DI
+
+strip453:
+	CMPQ   SI, $0x40
+	JLT    strip154
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+down57:
+	LEAQ     (R8)(DX*1), R10
+	VMOVUPS  (R10)(DI*1), Z4
+	VMOVUPS  (R8)(DI*1), Z5
+	VPDPWSSD Z4, Z5, Z0
+	VMOVUPS  64(R10)(DI*1), Z4
+	VMOVUPS  64(R8)(DI*1), Z5
+	VPDPWSSD Z4, Z5, Z1
+	VMOVUPS  128(R10)(DI*1), Z4
+	VMOVUPS  128(R8)(DI*1), Z5
+	VPDPWSSD Z4, Z5, Z2
+	VMOVUPS  192(R10)(DI*1), Z4
+	VMOVUPS  192(R8)(DI*1), Z5
+	VPDPWSSD Z4, Z5, Z3
+	LEAQ     (R8)(DX*2), R8
+	DECQ     R9
+	JNZ      down57
+	VXORPS   X6, X6, X6
+	VPSUBD   Z0, Z6, Z6
+	VMOVUPS  Z6, (AX)(DI*1)
+	VXORPS   X7, X7, X7
+	VPSUBD   Z1, Z7, Z7
+	VMOVUPS  Z7, 64(AX)(DI*1)
+	VXORPS   X8, X8, X8
+	VPSUBD   Z2, Z8, Z8
+	VMOVUPS  Z8, 128(AX)(DI*1)
+	VXORPS   X9, X9, X9
+	VPSUBD   Z3, Z9, Z9
+	VMOVUPS  Z9, 192(AX)(DI*1)
+	ADDQ     $+256, DI
+	SUBQ     $0x40, SI
+	JMP      strip453
+
+strip154:
+	CMPQ   SI, $0x10
+	JLT    stripTail55
+	VXORPS X10, X10, X10
+	MOVQ   CX, R8
+	MOVQ   BX, R9
+
+down58:
+	LEAQ     (R8)(DX*1), R10
+	VMOVUPS  (R10)(DI*1), Z0
+	VMOVUPS  (R8)(DI*1), Z1
+	VPDPWSSD Z0, Z1, Z10
+	LEAQ     (R8)(DX*2), R8
+	DECQ     R9
+	JNZ      down58
+	VXORPS   X11, X11, X11
+	VPSUBD   Z10, Z11, Z11
+	VMOVUPS  Z11, (AX)(DI*1)
+	ADDQ     $+64, DI
+	SUBQ     $0x10, SI
+	JMP      strip154
+
+stripTail55:
+	TESTQ  SI, SI
+	JZ     stripDone56
+	MOVQ   $-1, R8
+	BZHIQ  SI, R8, R8
+	KMOVW  R8, K1
+	VXORPS X12, X12, X12
+	MOVQ   BX, BX
+
+down59:
+	LEAQ      (CX)(DX*1), SI
+	VMOVUPS.Z (SI)(DI*1), K1, Z0
+	VMOVUPS.Z (CX)(DI*1), K1, Z1
+	VPDPWSSD  Z0, Z1, Z12
+	LEAQ      (CX)(DX*2), CX
+	DECQ      BX
+	JNZ       down59
+	VXORPS    X13, X13, X13
+	VPSUBD    Z12, Z13, Z13
+	VMOVUPS   Z13, K1, (AX)(DI*1)
+
+stripDone56:
+	VZEROUPPER
+	RET
+
 // func packPairsU8AVX512(dst *int16, stride int, src *uint8, ld int, steps int, offset int16)
 // Requires: AVX, AVX2, AVX512BW
 TEXT ·packPairsU8AVX512(SB), NOSPLIT, $0-42
@@ -426,7 +1311,7 @@ TEXT ·packPairsU8AVX512(SB), NOSPLIT, $0-42
 	VMOVD        DI, X0
 	VPBROADCASTW X0, Z0
 
-loop16:
+loop60:
 	VMOVDQU     (DX), X1
 	VMOVDQU     (DX)(BX*1), X2
 	VPUNPCKLBW  X2, X1, X3
@@ -438,7 +1323,7 @@ loop16:
 	LEAQ        (DX)(BX*2), DX
 	ADDQ        CX, AX
 	DECQ        SI
-	JNZ         loop16
+	JNZ         loop60
 	VZEROUPPER
 	RET
 
@@ -454,7 +1339,7 @@ TEXT ·packPairsS8AVX512(SB), NOSPLIT, $0-42
 	VMOVD        DI, X0
 	VPBROADCASTW X0, Z0
 
-loop17:
+loop61:
 	VMOVDQU     (DX), X1
 	VMOVDQU     (DX)(BX*1), X2
 	VPUNPCKLBW  X2, X1, X3
@@ -466,7 +1351,7 @@ loop17:
 	LEAQ        (DX)(BX*2), DX
 	ADDQ        CX, AX
 	DECQ        SI
-	JNZ         loop17
+	JNZ         loop61
 	VZEROUPPER
 	RET
 
@@ -484,9 +1369,9 @@ TEXT ·packWordsAVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS lowWord<>+0(SB), Z2
 	XORQ         R8, R8
 
-strip418:
+strip462:
 	CMPQ    DI, $0x40
-	JLT     strip119
+	JLT     strip163
 	VMOVUPS (SI)(R8*1), Z3
 	VMOVUPS 64(SI)(R8*1), Z4
 	VMOVUPS 128(SI)(R8*1), Z5
@@ -495,7 +1380,7 @@ strip418:
 	MOVQ    DX, R9
 	MOVQ    AX, R10
 
-down22:
+down66:
 	LEAQ       (R9)(BX*1), R12
 	LEAQ       (R9)(BX*8), R13
 	PREFETCHT0 (R13)(R8*1)
@@ -566,20 +1451,20 @@ down22:
 	LEAQ       (R9)(BX*2), R9
 	ADDQ       CX, R10
 	DECQ       R11
-	JNZ        down22
+	JNZ        down66
 	ADDQ       $+256, R8
 	SUBQ       $0x40, DI
-	JMP        strip418
+	JMP        strip462
 
-strip119:
+strip163:
 	CMPQ    DI, $0x10
-	JLT     stripTail20
+	JLT     stripTail64
 	VMOVUPS (SI)(R8*1), Z3
 	MOVQ    steps+48(FP), R11
 	MOVQ    DX, R9
 	MOVQ    AX, R10
 
-down23:
+down67:
 	LEAQ       (R9)(BX*1), R12
 	LEAQ       (R9)(BX*8), R13
 	PREFETCHT0 (R13)(R8*1)
@@ -602,14 +1487,14 @@ down23:
 	LEAQ       (R9)(BX*2), R9
 	ADDQ       CX, R10
 	DECQ       R11
-	JNZ        down23
+	JNZ        down67
 	ADDQ       $+64, R8
 	SUBQ       $0x10, DI
-	JMP        strip119
+	JMP        strip163
 
-stripTail20:
+stripTail64:
 	TESTQ     DI, DI
-	JZ        stripDone21
+	JZ        stripDone65
 	MOVQ      $-1, R9
 	BZHIQ     DI, R9, R9
 	KMOVW     R9, K1
@@ -617,7 +1502,7 @@ stripTail20:
 	MOVQ      steps+48(FP), SI
 	MOVQ      AX, AX
 
-down24:
+down68:
 	LEAQ       (DX)(BX*1), DI
 	LEAQ       (DX)(BX*8), R9
 	PREFETCHT0 (R9)(R8*1)
@@ -640,30 +1525,30 @@ down24:
 	LEAQ       (DX)(BX*2), DX
 	ADDQ       CX, AX
 	DECQ       SI
-	JNZ        down24
+	JNZ        down68
 
-stripDone21:
+stripDone65:
 	VZEROUPPER
 	RET
 
-DATA top16<>+0(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+8(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+16(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+24(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+32(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+40(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+48(SB)/8, $0x46fffe0046fffe00
-DATA top16<>+56(SB)/8, $0x46fffe0046fffe00
+DATA top16<>+0(SB)/8, $0x46fc020046fc0200
+DATA top16<>+8(SB)/8, $0x46fc020046fc0200
+DATA top16<>+16(SB)/8, $0x46fc020046fc0200
+DATA top16<>+24(SB)/8, $0x46fc020046fc0200
+DATA top16<>+32(SB)/8, $0x46fc020046fc0200
+DATA top16<>+40(SB)/8, $0x46fc020046fc0200
+DATA top16<>+48(SB)/8, $0x46fc020046fc0200
+DATA top16<>+56(SB)/8, $0x46fc020046fc0200
 GLOBL top16<>(SB), RODATA|NOPTR, $64
 
-DATA bottom16<>+0(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+8(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+16(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+24(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+32(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+40(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+48(SB)/8, $0xc6fffe00c6fffe00
-DATA bottom16<>+56(SB)/8, $0xc6fffe00c6fffe00
+DATA bottom16<>+0(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+8(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+16(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+24(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+32(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+40(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+48(SB)/8, $0xc6fc0200c6fc0200
+DATA bottom16<>+56(SB)/8, $0xc6fc0200c6fc0200
 GLOBL bottom16<>(SB), RODATA|NOPTR, $64
 
 DATA lowWord<>+0(SB)/8, $0x0000ffff0000ffff
@@ -695,15 +1580,15 @@ TEXT ·scaleTileAVX512(SB), NOSPLIT, $0-64
 	BZHIQ R10, R11, R11
 	KMOVW R11, K1
 	TESTQ R9, R9
-	JZ    variant26
+	JZ    variant70
 
-rows27:
+rows71:
 	VBROADCASTSS (SI), Z0
 	XORQ         R9, R9
 
-cols28:
+cols72:
 	CMPQ      R9, R8
-	JGE       colsTail29
+	JGE       colsTail73
 	VMOVUPS   (DX)(R9*1), Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -711,11 +1596,11 @@ cols28:
 	VADDPS    Z2, Z1, Z1
 	VMOVUPS   Z1, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols28
+	JMP       cols72
 
-colsTail29:
+colsTail73:
 	KORTESTW  K1, K1
-	JZ        colsDone30
+	JZ        colsDone74
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -723,45 +1608,45 @@ colsTail29:
 	VADDPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-colsDone30:
+colsDone74:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows27
-	JMP  variantsEnd25
+	JNZ  rows71
+	JMP  variantsEnd69
 
-variant26:
-rows31:
+variant70:
+rows75:
 	VBROADCASTSS (SI), Z0
 	XORQ         R9, R9
 
-cols32:
+cols76:
 	CMPQ      R9, R8
-	JGE       colsTail33
+	JGE       colsTail77
 	VMOVUPS   (DX)(R9*1), Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols32
+	JMP       cols76
 
-colsTail33:
+colsTail77:
 	KORTESTW  K1, K1
-	JZ        colsDone34
+	JZ        colsDone78
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-colsDone34:
+colsDone78:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows31
+	JNZ  rows75
 
-variantsEnd25:
+variantsEnd69:
 	VZEROUPPER
 	RET
 
@@ -784,14 +1669,14 @@ TEXT ·scaleTileColsAVX512(SB), NOSPLIT, $0-64
 	BZHIQ R10, R11, R11
 	KMOVW R11, K1
 	TESTQ R9, R9
-	JZ    variant36
+	JZ    variant80
 
-rows37:
+rows81:
 	XORQ R9, R9
 
-cols38:
+cols82:
 	CMPQ      R9, R8
-	JGE       colsTail39
+	JGE       colsTail83
 	VMOVUPS   (DX)(R9*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   (SI)(R9*1), Z1
@@ -800,11 +1685,11 @@ cols38:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols38
+	JMP       cols82
 
-colsTail39:
+colsTail83:
 	KORTESTW  K1, K1
-	JZ        colsDone40
+	JZ        colsDone84
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS.Z (SI)(R9*1), K1, Z1
@@ -813,44 +1698,44 @@ colsTail39:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone40:
+colsDone84:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows37
-	JMP  variantsEnd35
+	JNZ  rows81
+	JMP  variantsEnd79
 
-variant36:
-rows41:
+variant80:
+rows85:
 	XORQ R9, R9
 
-cols42:
+cols86:
 	CMPQ      R9, R8
-	JGE       colsTail43
+	JGE       colsTail87
 	VMOVUPS   (DX)(R9*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   (SI)(R9*1), Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols42
+	JMP       cols86
 
-colsTail43:
+colsTail87:
 	KORTESTW  K1, K1
-	JZ        colsDone44
+	JZ        colsDone88
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS.Z (SI)(R9*1), K1, Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone44:
+colsDone88:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows41
+	JNZ  rows85
 
-variantsEnd35:
+variantsEnd79:
 	VZEROUPPER
 	RET
 
@@ -870,53 +1755,53 @@ TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
 	VXORPS       X0, X0, X0
 	VBROADCASTSS magnBits<>+0(SB), Z1
 	TESTQ        CX, CX
-	JZ           none45
+	JZ           none89
 	XORQ         BX, BX
 
-cols47:
+cols91:
 	CMPQ    BX, DX
-	JGE     colsTail48
+	JGE     colsTail92
 	VMOVUPS (AX)(BX*1), Z2
 	VMOVUPS (CX)(BX*1), Z3
 	VMULPS  Z3, Z2, Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
 	ADDQ    $0x40, BX
-	JMP     cols47
+	JMP     cols91
 
-colsTail48:
+colsTail92:
 	KORTESTW  K1, K1
-	JZ        colsDone49
+	JZ        colsDone93
 	VMOVUPS.Z (AX)(BX*1), K1, Z2
 	VMOVUPS.Z (CX)(BX*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
 
-colsDone49:
-	JMP out46
+colsDone93:
+	JMP out90
 
-none45:
+none89:
 	XORQ CX, CX
 
-cols50:
+cols94:
 	CMPQ    CX, DX
-	JGE     colsTail51
+	JGE     colsTail95
 	VMOVUPS (AX)(CX*1), Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
 	ADDQ    $0x40, CX
-	JMP     cols50
+	JMP     cols94
 
-colsTail51:
+colsTail95:
 	KORTESTW  K1, K1
-	JZ        colsDone52
+	JZ        colsDone96
 	VMOVUPS.Z (AX)(CX*1), K1, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
 
-colsDone52:
-out46:
+colsDone96:
+out90:
 	VSHUFF32X4 $0x4e, Z0, Z0, Z1
 	VMAXPS     Z1, Z0, Z0
 	VSHUFF32X4 $0xb1, Z0, Z0, Z1
@@ -951,9 +1836,9 @@ TEXT ·maxAbsColsAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS magnBits<>+0(SB), Z0
 	XORQ         DI, DI
 
-strip453:
+strip497:
 	CMPQ    BX, $0x40
-	JLT     strip154
+	JLT     strip198
 	VMOVUPS (AX)(DI*1), Z1
 	VMOVUPS 64(AX)(DI*1), Z2
 	VMOVUPS 128(AX)(DI*1), Z3
@@ -961,7 +1846,7 @@ strip453:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down57:
+down101:
 	VMOVUPS (R8)(DI*1), Z5
 	VANDPS  Z0, Z5, Z5
 	VMAXPS  Z5, Z1, Z1
@@ -976,53 +1861,53 @@ down57:
 	VMAXPS  Z5, Z4, Z4
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down57
+	JNZ     down101
 	VMOVUPS Z1, (AX)(DI*1)
 	VMOVUPS Z2, 64(AX)(DI*1)
 	VMOVUPS Z3, 128(AX)(DI*1)
 	VMOVUPS Z4, 192(AX)(DI*1)
 	ADDQ    $+256, DI
 	SUBQ    $0x40, BX
-	JMP     strip453
+	JMP     strip497
 
-strip154:
+strip198:
 	CMPQ    BX, $0x10
-	JLT     stripTail55
+	JLT     stripTail99
 	VMOVUPS (AX)(DI*1), Z1
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down58:
+down102:
 	VMOVUPS (R8)(DI*1), Z2
 	VANDPS  Z0, Z2, Z2
 	VMAXPS  Z2, Z1, Z1
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down58
+	JNZ     down102
 	VMOVUPS Z1, (AX)(DI*1)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     strip154
+	JMP     strip198
 
-stripTail55:
+stripTail99:
 	TESTQ     BX, BX
-	JZ        stripDone56
+	JZ        stripDone100
 	MOVQ      $-1, R8
 	BZHIQ     BX, R8, R8
 	KMOVW     R8, K1
 	VMOVUPS.Z (AX)(DI*1), K1, Z1
 	MOVQ      DX, DX
 
-down59:
+down103:
 	VMOVUPS.Z (CX)(DI*1), K1, Z2
 	VANDPS    Z0, Z2, Z2
 	VMAXPS    Z2, Z1, Z1
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       down59
+	JNZ       down103
 	VMOVUPS   Z1, K1, (AX)(DI*1)
 
-stripDone56:
+stripDone100:
 	VZEROUPPER
 	RET
 
@@ -1037,12 +1922,12 @@ TEXT ·quantize16AVX512(SB), NOSPLIT, $0-76
 	VBROADCASTSS top16<>+0(SB), Z1
 	VBROADCASTSS bottom16<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           none60
+	JZ           none104
 	XORQ         SI, SI
 	SUBQ         $0x10, BX
-	JLT          tail63
+	JLT          tail107
 
-loop62:
+loop106:
 	VMOVUPS   (CX)(SI*1), Z3
 	VMOVUPS   (DX)(SI*1), Z4
 	VMULPS    Z4, Z3, Z3
@@ -1054,11 +1939,11 @@ loop62:
 	ADDQ      $0x20, AX
 	ADDQ      $0x40, SI
 	SUBQ      $0x10, BX
-	JGE       loop62
+	JGE       loop106
 
-tail63:
+tail107:
 	ADDQ      $0x10, BX
-	JZ        done64
+	JZ        done108
 	MOVQ      $-1, DI
 	BZHIQ     BX, DI, DI
 	KMOVW     DI, K1
@@ -1072,16 +1957,16 @@ tail63:
 	VPMOVDW   Z3, K1, (AX)
 	ADDQ      $0x20, AX
 
-done64:
-	JMP out61
+done108:
+	JMP out105
 
-none60:
+none104:
 	MOVQ BX, DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JLT  tail66
+	JLT  tail110
 
-loop65:
+loop109:
 	VMOVUPS   (CX)(BX*1), Z3
 	VMULPS    Z0, Z3, Z3
 	VMINPS    Z1, Z3, Z3
@@ -1091,11 +1976,11 @@ loop65:
 	ADDQ      $0x20, AX
 	ADDQ      $0x40, BX
 	SUBQ      $0x10, DX
-	JGE       loop65
+	JGE       loop109
 
-tail66:
+tail110:
 	ADDQ      $0x10, DX
-	JZ        done67
+	JZ        done111
 	MOVQ      $-1, SI
 	BZHIQ     DX, SI, SI
 	KMOVW     SI, K1
@@ -1107,7 +1992,7 @@ tail66:
 	VPMOVDW   Z3, K1, (AX)
 	ADDQ      $0x20, AX
 
-done67:
-out61:
+done111:
+out105:
 	VZEROUPPER
 	RET

@@ -19,13 +19,13 @@ func BenchmarkGemm16(b *testing.B) {
 	}
 	dx, dw := make([]float32, m*k), make([]float32, n*k)
 	var w Workspace
-	for _, s := range sets() {
+	for _, s := range forms16() {
 		run := func(name string, f func()) {
 			b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", s.name, name, m, n, k), func(b *testing.B) { gops(b, 2*m*n*k, f) })
 		}
-		inputs := gemm16Args{false, m, k, n, q, n, codes, true, 0, k, scale, false, dx, k, 2048}
+		inputs := gemm16Args{false, m, k, n, q, n, codes, true, 0, k, scale, false, dx, k, 8}
 		inv, factor := make([]float32, n), make([]float32, n)
-		weights := gemm16ColsArgs{m, n, k, codes, k, 3, dy, n, inv, factor, false, dw, n, 2048}
+		weights := gemm16ColsArgs{m, n, k, codes, k, 3, dy, n, inv, factor, false, dw, n, 12}
 		run("dX", func() { s.gemm16(&w, &inputs) })
 		run("dW", func() { s.gemm16Cols(&w, &weights) })
 		if s == active {

@@ -12,7 +12,7 @@ type gemm16ColsArgs struct {
 	add        bool
 	c          []float32
 	ldc        int
-	maxBlock   int // rows whose sums fit in int32
+	limit      int // greatest magnitude of a - offset
 }
 
 // Gemm16Cols multiplies the transpose of a matrix of codes by a matrix of floats, such
@@ -39,14 +39,14 @@ func Gemm16Cols(w *Workspace, m, n, k int, a []uint8, lda, offset, limit int, x 
 	}
 	need("a", len(a), extent(m, k, lda))
 	need("x", len(x), extent(m, n, ldx))
-	w.gemm16Cols = gemm16ColsArgs{m, n, k, a, lda, int32(offset), x, ldx, inv, scale, add, c, ldc, block16(limit)}
+	w.gemm16Cols = gemm16ColsArgs{m, n, k, a, lda, int32(offset), x, ldx, inv, scale, add, c, ldc, limit}
 	active.gemm16Cols(w, &w.gemm16Cols)
 	w.gemm16Cols = gemm16ColsArgs{}
 }
 
 // block16 is the number of inputs whose products with a code of the given greatest
 // magnitude can be added in int32.
-func block16(limit int) int { return min((1<<16-1)/max(1, limit)&^3, 2048) }
+func block16(limit int) int { return max(4, min((1<<16-1)/max(1, limit)&^3, 2048)) }
 
 // MaxAbsCols raises dst[j] to the greatest magnitude of column j of x (rows × n).
 func MaxAbsCols(dst, x []float32, rows, n int) {
@@ -60,7 +60,7 @@ func MaxAbsCols(dst, x []float32, rows, n int) {
 // Scales16 gives what columns of greatest magnitude most are multiplied by to become
 // 16-bit integers, and what their products with codes of step alpha stand for:
 //
-//	inv = 32767/most, scale = float32(most/32767)·alpha
+//	inv = 32257/most, scale = float32(most/32257)·alpha
 //
 // Both are 0 where most is below 2^-100. inv may be most.
 func Scales16(inv, scale, most []float32, alpha float32) {
@@ -81,14 +81,15 @@ func maxAbsColsGo(dst, x []float32, rows, n int) {
 // word16 rounds v to 16 bits.
 func word16(v float32) int16 {
 	q := (v + roundMagic) - roundMagic
-	return int16(max(-32767, min(q, 32767)))
+	return int16(max(-top16, min(q, top16)))
 }
 
 // gemm16ColsGo packs four columns at a time.
 func gemm16ColsGo(w *Workspace, g *gemm16ColsArgs) {
 	const v = 4
-	for i0 := 0; i0 < g.m; i0 += g.maxBlock {
-		m := min(g.maxBlock, g.m-i0)
+	block := block16(g.limit)
+	for i0 := 0; i0 < g.m; i0 += block {
+		m := min(block, g.m-i0)
 		add := g.add || i0 > 0
 		w.i16 = grow(w.i16, v*m+m)
 		b, a := w.i16[:v*m], w.i16[v*m:]

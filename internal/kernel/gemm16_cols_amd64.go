@@ -4,23 +4,51 @@ package kernel
 
 import "unsafe"
 
-func gemm16ColsAVX512(w *Workspace, g *gemm16ColsArgs) { gemm16ColsPanels(w, g, PanelWidth) }
-func gemm16ColsAVX2(w *Workspace, g *gemm16ColsArgs)   { gemm16ColsPanels(w, g, 16) }
+func gemm16ColsAVX512(w *Workspace, g *gemm16ColsArgs) {
+	if sumsFaster && g.limit <= widest16 {
+		gemm16ColsSums(w, g)
+	} else {
+		gemm16ColsProducts(w, g)
+	}
+}
 
-// codeBlock is the number of columns of codes that are laid side by side.
-const codeBlock = 16
+func gemm16ColsAVX2(w *Workspace, g *gemm16ColsArgs) { gemm16ColsPanels(w, g, 16, codeBlock, false) }
+func gemm16ColsProducts(w *Workspace, g *gemm16ColsArgs) {
+	gemm16ColsPanels(w, g, PanelWidth, codeBlock, false)
+}
 
-// gemm16ColsPanels lays the codes of two rows together once, rounds 64 columns of floats
-// at a time and multiplies all columns of codes by them.
-func gemm16ColsPanels(w *Workspace, g *gemm16ColsArgs, lanes int) {
-	for i0 := 0; i0 < g.m; i0 += g.maxBlock {
-		m := min(g.maxBlock, g.m-i0)
+// gemm16ColsSums is right where limit is at most widest16.
+func gemm16ColsSums(w *Workspace, g *gemm16ColsArgs) {
+	gemm16ColsPanels(w, g, PanelWidth, sumBlock, true)
+}
+
+// codeBlock is the number of columns of codes that are laid side by side, and sumBlock
+// that for tileWordSums: whole strips of 16, and whole blocks of five.
+const (
+	codeBlock = 16
+	sumBlock  = 80
+)
+
+// gemm16ColsPanels lays the codes of two rows together once, block columns side by side,
+// rounds 64 columns of floats at a time and multiplies all columns of codes by them,
+// with sums as in tileWordSums or without.
+func gemm16ColsPanels(w *Workspace, g *gemm16ColsArgs, lanes, block int, sums bool) {
+	most := block16(g.limit)
+	for i0 := 0; i0 < g.m; i0 += most {
+		m := min(most, g.m-i0)
 		steps := (m + 1) / 2
-		columns := (g.k + codeBlock - 1) &^ (codeBlock - 1)
-		words := aligned(&w.i32, PanelWidth*steps+codeBlock*PanelWidth+columns*steps)
-		tile, words := words[:codeBlock*PanelWidth], words[codeBlock*PanelWidth:]
-		panel, codes := words[:PanelWidth*steps], words[PanelWidth*steps:]
-		g.lay(codes, i0, m, lanes == PanelWidth)
+		columns := (g.k + block - 1) / block * block
+		words := aligned(&w.i32, (block+1+steps)*PanelWidth+columns*(steps+1))
+		tile, words := words[:block*PanelWidth], words[block*PanelWidth:]
+		colTerms, words := words[:PanelWidth*(steps+1)], words[PanelWidth*(steps+1):]
+		panel := colTerms[PanelWidth:]
+		codes, codeTerms := words[:columns*steps], words[columns*steps:]
+		g.lay(codes, i0, m, block, lanes == PanelWidth)
+		if sums {
+			for p := 0; p < g.k; p += block {
+				pairTerms(codeTerms[p:], codes[p*steps:], block, steps, min(block, g.k-p))
+			}
+		}
 		add := 0
 		if g.add || i0 > 0 {
 			add = 1
@@ -30,19 +58,26 @@ func gemm16ColsPanels(w *Workspace, g *gemm16ColsArgs, lanes int) {
 			for c := 0; c < cols; c += lanes {
 				g.pack(panel[c*steps:], i0, m, j+c, min(lanes, cols-c), lanes)
 			}
-			for p := 0; p < g.k; p += codeBlock {
-				rows := min(codeBlock, g.k-p)
+			if sums {
+				pairTerms(colTerms, panel, PanelWidth, steps, cols)
+			}
+			for p := 0; p < g.k; p += block {
+				rows := min(block, g.k-p)
 				a := (*uint8)(unsafe.Pointer(&codes[p*steps]))
 				to := &g.c[p*g.ldc+j]
-				if lanes == PanelWidth {
-					tileWordsAVX512(a, 4, 4*codeBlock, (*uint8)(unsafe.Pointer(&panel[0])), steps, &tile[0], 4*PanelWidth, rows)
-					scaleTileColsAVX512(to, 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[j], rows, cols, add)
+				switch {
+				case sums:
+					tileSums(a, 4, 4*block, colTerms, steps, tile, codeTerms[p:], rows)
+				case lanes == PanelWidth:
+					tileWordsAVX512(a, 4, 4*block, (*uint8)(unsafe.Pointer(&panel[0])), steps, &tile[0], 4*PanelWidth, rows)
+				default:
+					for c := 0; c < cols; c += lanes {
+						tileWordsAVX2(a, 4, 4*block, (*uint8)(unsafe.Pointer(&panel[c*steps])), steps, &tile[c], 4*PanelWidth, rows, 0)
+					}
+					scaleTileColsAVX2(to, 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[j], rows, cols, add)
 					continue
 				}
-				for c := 0; c < cols; c += lanes {
-					tileWordsAVX2(a, 4, 4*codeBlock, (*uint8)(unsafe.Pointer(&panel[c*steps])), steps, &tile[c], 4*PanelWidth, rows, 0)
-				}
-				scaleTileColsAVX2(to, 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[j], rows, cols, add)
+				scaleTileColsAVX512(to, 4*g.ldc, &tile[0], 4*PanelWidth, &g.scale[j], rows, cols, add)
 			}
 		}
 	}
@@ -50,7 +85,8 @@ func gemm16ColsPanels(w *Workspace, g *gemm16ColsArgs, lanes int) {
 
 // lay writes the codes of rows i0 .. i0+m-1 less offset in blocks of columns: a word
 // has two rows of a column, and a step the columns of the block.
-func (g *gemm16ColsArgs) lay(dst []int32, i0, m int, wide bool) {
+func (g *gemm16ColsArgs) lay(dst []int32, i0, m, block int, wide bool) {
+	const strip = 16
 	steps := (m + 1) / 2
 	src := g.a[i0*g.lda:]
 	at := func(i, p int) int32 {
@@ -59,27 +95,27 @@ func (g *gemm16ColsArgs) lay(dst []int32, i0, m int, wide bool) {
 		}
 		return int32(uint16(int32(src[i*g.lda+p]) - g.offset))
 	}
-	for p := 0; p < g.k; p += codeBlock {
-		d := dst[p*steps:][:codeBlock*steps]
+	for p := 0; p < g.k; p += strip {
+		d := dst[p/block*block*steps+p%block:]
 		first := 0 // step from which on the codes are written one by one
-		// A row of the last block may reach into the next row, but not past the last.
-		if safe := (len(src) - p - codeBlock) / g.lda / 2; p+codeBlock <= g.k || safe > 0 {
+		// A row of the last strip may reach into the next row, but not past the last.
+		if safe := (len(src) - p - strip) / g.lda / 2; p+strip <= g.k || safe > 0 {
 			first = m / 2
-			if p+codeBlock > g.k {
+			if p+strip > g.k {
 				first = min(first, safe)
 			}
 		}
 		if first > 0 {
 			x, to := &src[p], (*int16)(unsafe.Pointer(&d[0]))
 			if wide {
-				packPairsU8AVX512(to, 4*codeBlock, x, g.lda, first, int16(g.offset))
+				packPairsU8AVX512(to, 4*block, x, g.lda, first, int16(g.offset))
 			} else {
-				packPairsU8AVX2(to, 4*codeBlock, x, g.lda, first, int16(g.offset))
+				packPairsU8AVX2(to, 4*block, x, g.lda, first, int16(g.offset))
 			}
 		}
 		for s := first; s < steps; s++ {
-			for c := range codeBlock {
-				d[s*codeBlock+c] = at(2*s, p+c) | at(2*s+1, p+c)<<16
+			for c := range strip {
+				d[s*block+c] = at(2*s, p+c) | at(2*s+1, p+c)<<16
 			}
 		}
 	}

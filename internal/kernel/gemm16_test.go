@@ -15,9 +15,9 @@ func checkGemm16(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limi
 	}
 	a := make([]int16, (m-1)*lda+k+r.IntN(2))
 	for i := range a {
-		a[i] = int16(r.IntN(65535) - 32767)
+		a[i] = int16(r.IntN(2*top16+1) - top16)
 		if extreme {
-			a[i] = -32767
+			a[i] = -top16
 		}
 	}
 	rows, cols := k, n
@@ -37,20 +37,20 @@ func checkGemm16(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limi
 	}
 	scale := randoms(r, m, 1e-4)
 	c0 := randoms(r, m*n, 1)
-	g := &gemm16Args{tb, m, n, k, a, lda, b, signed, int32(offset), ldb, scale, add, nil, ldc, min((1<<16-1)/limit&^3, 2048)}
+	g := &gemm16Args{tb, m, n, k, a, lda, b, signed, int32(offset), ldb, scale, add, nil, ldc, limit}
 	if signed {
 		g.offset = 1
 	}
-	want := make([]float32, m*n)
+	want, block := make([]float32, m*n), block16(limit)
 	for i := range m {
 		for j := range n {
 			y, have := float32(0), add
 			if add {
 				y = c0[i*n+j]
 			}
-			for k0 := 0; k0 < k; k0 += g.maxBlock {
+			for k0 := 0; k0 < k; k0 += block {
 				var sum int64
-				for p := k0; p < min(k, k0+g.maxBlock); p++ {
+				for p := k0; p < min(k, k0+block); p++ {
 					sum += int64(a[i*lda+p]) * int64(g.at(p, j))
 				}
 				if sum != int64(int32(sum)) {
@@ -78,7 +78,7 @@ func checkGemm16(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limi
 }
 
 func TestGemm16(t *testing.T) {
-	for _, s := range sets() {
+	for _, s := range forms16() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(8, 4))
@@ -125,17 +125,17 @@ func checkGemm16Cols(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, 
 	}
 	Scales16(inv, scale, inv, 0.37)
 	c0 := randoms(r, k*n, 1)
-	g := &gemm16ColsArgs{m, n, k, a, lda, int32(offset), x, ldx, inv, scale, add, nil, ldc, block16(limit)}
-	want := make([]float32, k*n)
+	g := &gemm16ColsArgs{m, n, k, a, lda, int32(offset), x, ldx, inv, scale, add, nil, ldc, limit}
+	want, block := make([]float32, k*n), block16(limit)
 	for p := range k {
 		for j := range n {
 			y, have := float32(0), add
 			if add {
 				y = c0[p*n+j]
 			}
-			for i0 := 0; i0 < m; i0 += g.maxBlock {
+			for i0 := 0; i0 < m; i0 += block {
 				var sum int64
-				for i := i0; i < min(m, i0+g.maxBlock); i++ {
+				for i := i0; i < min(m, i0+block); i++ {
 					sum += int64(word16(float32(x[i*ldx+j]*inv[j]))) * (int64(a[i*lda+p]) - int64(offset))
 				}
 				if sum != int64(int32(sum)) {
@@ -163,7 +163,7 @@ func checkGemm16Cols(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, 
 }
 
 func TestGemm16Cols(t *testing.T) {
-	for _, s := range sets() {
+	for _, s := range forms16() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(8, 5))

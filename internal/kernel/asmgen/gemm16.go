@@ -6,12 +6,18 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+// top16 is the greatest magnitude of a gradient in 16 bits, kernel's of this name.
+const top16 = 32767 - 510
+
 // gemm16Part emits what the product of 16-bit integers by codes needs beside its
 // tile.
 func gemm16Part(m machine) {
 	if m.wide() {
 		tile(m, "tileWords", dotProduct{rows: 6, vectors: 4, strided: true,
 			step: func(b, a, acc, _ reg.Register) { VPDPWSSD(b, a, acc) }})
+		wordSums(m)
+		rowTerms(m)
+		colTerms(m)
 	} else {
 		widenLess("widenLessU8", func(s, d Op) { VPMOVZXBW(s, d) })
 		widenLess("widenLessS8", func(s, d Op) { VPMOVSXBW(s, d) })
@@ -159,7 +165,7 @@ func packWords(m machine) {
 	m.fn("packWords", "(dst *int32, stride int, x *float32, ld int, inv *float32, cols, steps int)",
 		"writes round(x·inv) of cols columns as 16-bit integers; a step is two rows of x, ld bytes apart, which become cols words, stride bytes after those before; cols and steps are positive.")
 	dst, stride, x, ld, inv, n := integer("dst"), integer("stride"), integer("x"), integer("ld"), integer("inv"), integer("cols")
-	top, bottom, low := m.get(f32("top16", 32767)), m.get(f32("bottom16", -32767)), m.get(c32("lowWord", 0xffff))
+	top, bottom, low := m.get(f32("top16", top16)), m.get(f32("bottom16", -top16)), m.get(c32("lowWord", 0xffff))
 	m.columns(n, func(ls []lane) {
 		var k []reg.VecVirtual
 		for _, l := range ls {
@@ -276,7 +282,7 @@ func quantize16(m machine) {
 	m.fn("quantize16", "(dst []int16, x, factor []float32, inv float32)", "writes round(x·factor·inv); factor may be nil"+doc)
 	dst, x, f, n := base("dst"), base("x"), base("factor"), length("dst")
 	inv := m.scalar("inv")
-	top, bottom := m.get(f32("top16", 32767)), m.get(f32("bottom16", -32767))
+	top, bottom := m.get(f32("top16", top16)), m.get(f32("bottom16", -top16))
 	none, out := label("none"), label("out")
 	if !m.wide() {
 		ANDQ(I32(-8), n)
