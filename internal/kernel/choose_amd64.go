@@ -43,7 +43,7 @@ func sets() []*set {
 	s := []*set{&portable}
 	switch {
 	case sumsFaster():
-		avx512.fixed = weightsSums
+		avx512.fixed, avx512.gemm16, avx512.gemm16Cols = weightsSums, gemm16Sums, gemm16ColsSums
 	case cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VNNI:
 		avx512.fixed = weightsLookup
 	}

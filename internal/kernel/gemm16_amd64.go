@@ -6,19 +6,11 @@ import (
 	"unsafe"
 )
 
-func gemm16AVX512(w *Workspace, g *gemm16Args) {
-	if sumsFaster && g.limit <= widest16 {
-		gemm16Sums(w, g)
-	} else {
-		gemm16Products(w, g)
-	}
-}
+func gemm16AVX512(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth, false) }
+func gemm16AVX2(w *Workspace, g *gemm16Args)   { gemm16Panels(w, g, 16, false) }
 
-func gemm16AVX2(w *Workspace, g *gemm16Args)     { gemm16Panels(w, g, 16, false) }
-func gemm16Products(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth, false) }
-
-// gemm16Sums is right where limit is at most widest16.
-func gemm16Sums(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth, true) }
+// gemm16Sums is gemm16AVX512 by tileWordSums, where sums of two operands fit.
+func gemm16Sums(w *Workspace, g *gemm16Args) { gemm16Panels(w, g, PanelWidth, g.limit <= widest16) }
 
 // sumRows is TileRows for tileWordSums: five rows are a block.
 const sumRows = 25

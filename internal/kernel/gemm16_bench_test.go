@@ -19,7 +19,7 @@ func BenchmarkGemm16(b *testing.B) {
 	}
 	dx, dw := make([]float32, m*k), make([]float32, n*k)
 	var w Workspace
-	for _, s := range forms16() {
+	for _, s := range append(sets(), otherForms()...) {
 		run := func(name string, f func()) {
 			b.Run(fmt.Sprintf("%s/%s/%dx%dx%d", s.name, name, m, n, k), func(b *testing.B) { gops(b, 2*m*n*k, f) })
 		}

@@ -5,20 +5,17 @@ package kernel
 import "unsafe"
 
 func gemm16ColsAVX512(w *Workspace, g *gemm16ColsArgs) {
-	if sumsFaster && g.limit <= widest16 {
-		gemm16ColsSums(w, g)
-	} else {
-		gemm16ColsProducts(w, g)
-	}
-}
-
-func gemm16ColsAVX2(w *Workspace, g *gemm16ColsArgs) { gemm16ColsPanels(w, g, 16, codeBlock, false) }
-func gemm16ColsProducts(w *Workspace, g *gemm16ColsArgs) {
 	gemm16ColsPanels(w, g, PanelWidth, codeBlock, false)
 }
 
-// gemm16ColsSums is right where limit is at most widest16.
+func gemm16ColsAVX2(w *Workspace, g *gemm16ColsArgs) { gemm16ColsPanels(w, g, 16, codeBlock, false) }
+
+// gemm16ColsSums is gemm16ColsAVX512 by tileWordSums, where sums of two operands fit.
 func gemm16ColsSums(w *Workspace, g *gemm16ColsArgs) {
+	if g.limit > widest16 {
+		gemm16ColsAVX512(w, g)
+		return
+	}
 	gemm16ColsPanels(w, g, PanelWidth, sumBlock, true)
 }
 

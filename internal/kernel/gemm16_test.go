@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -78,7 +80,7 @@ func checkGemm16(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, limi
 }
 
 func TestGemm16(t *testing.T) {
-	for _, s := range forms16() {
+	for _, s := range append(sets(), otherForms()...) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(8, 4))
@@ -98,6 +100,24 @@ func TestGemm16(t *testing.T) {
 				checkGemm16(t, s, &w, r, 3, 5, 4500, 15, tb, false, false, true)
 				checkGemm16(t, s, &w, r, 2, 70, 2100, 15, tb, true, true, false)
 				checkGemm16(t, s, &w, r, 2, 3, 700, 250, tb, false, true, true)
+				checkGemm16(t, s, &w, r, 26, 65, 301, 600, tb, true, true, false)
+			}
+			// The widest sums of two operands: ±32257 and ±510.
+			for i := range 4 {
+				signed := i&1 != 0
+				q, offset := byte(255), int32(-255)
+				if signed {
+					q, offset = 0x80, 382
+				}
+				a, c := slices.Repeat([]int16{top16 - int16(i&2)*top16}, 9*12), make([]float32, 9*70)
+				s.gemm16(&w, &gemm16Args{false, 9, 70, 12, a, 12, bytes.Repeat([]byte{q}, 12*70), signed, offset, 70, slices.Repeat([]float32{1}, 9), false, c, 70, 510})
+				want := float32(12 * (top16 - (i&2)*top16) * 510)
+				if signed {
+					want = -want
+				}
+				if k := slices.IndexFunc(c, func(v float32) bool { return v != want }); k >= 0 {
+					t.Fatalf("%s: element %d is %v, want %v", s.name, k, c[k], want)
+				}
 			}
 		})
 	}
@@ -163,7 +183,7 @@ func checkGemm16Cols(t *testing.T, s *set, w *Workspace, r *rand.Rand, m, n, k, 
 }
 
 func TestGemm16Cols(t *testing.T) {
-	for _, s := range forms16() {
+	for _, s := range append(sets(), otherForms()...) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(8, 5))
