@@ -67,7 +67,7 @@ func (w *Workspace) Tile(m int, a []uint8, lda int, tile []int32, ldt int) {
 
 // TileRows is a number of rows that suits Tile on every set, with a tile of
 // TileRows × PanelWidth sums that stays in the first-level cache.
-const TileRows = 24
+const TileRows = 30
 
 // PanelSums writes Σ_p b[PanelWidth·j+c][p] of the current panel to the PanelWidth
 // elements of dst, for the zero point of the left-hand side.
