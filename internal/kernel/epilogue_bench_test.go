@@ -68,6 +68,15 @@ func BenchmarkEpilogue(b *testing.B) {
 		run("softmaxQuantize49", 49*197, func() {
 			s.softmaxQuantize(s, &w, codes, 49, logits, 49, 197, 49, Logits{Factor: 0.01}, inverse)
 		})
+		rescale := Rescale{x[:49], x[49:98], x[100:149], x[200:249]}
+		window := Logits{Factor: 0.01, Scale: 0.1, Offset: make([]int32, 49), Rescale: rescale, Bias: x[:49*49], LDBias: 49, Mask: x[3000:][:49*49], LDMask: 49}
+		run("softmaxWindow", 49*49, func() {
+			s.softmaxQuantize(s, &w, codes, 52, logits, 64, 49, 49, window, inverse)
+		})
+		window.Mask = nil
+		run("softmaxWindowNoMask", 49*49, func() {
+			s.softmaxQuantize(s, &w, codes, 52, logits, 64, 49, 49, window, inverse)
+		})
 		run("geluTable", 1, func() { newGeluTable(s, *g) })
 	}
 }

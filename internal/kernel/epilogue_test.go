@@ -184,6 +184,42 @@ func TestLayerNormQuantize(t *testing.T) {
 	}
 }
 
+// TestSoftmaxWindow tries every set of arrays on windows of 7 × 7 tokens.
+func TestSoftmaxWindow(t *testing.T) {
+	const n, ldx = 49, 64
+	for _, s := range sets() {
+		r := rand.New(rand.NewPCG(6, 5))
+		var w Workspace
+		for i, rows := range []int{1, 2, 16, 17, 31, 32, 33, 49, 64, 65, 98} {
+			for set := range 16 {
+				x, f := sums(r, rows, n, ldx, 0)
+				l := &Logits{Factor: 1e-3, Offset: f.Offset, LDBias: n + i, LDMask: n + i/2}
+				if set&1 != 0 {
+					l.Scale = 0.3
+				}
+				if set&2 != 0 {
+					l.Bias = randoms(r, (rows-1)*l.LDBias+n, 1)
+				}
+				if set&4 != 0 {
+					l.Mask = randoms(r, (rows-1)*l.LDMask+n, 1)
+				}
+				if set&8 != 0 {
+					l.Rescale = Rescale{randoms(r, rows, 1), randoms(r, n, 1), randoms(r, rows, 1), randoms(r, n, 1)}
+				}
+				y := make([]float32, rows*n)
+				for i := range rows {
+					l.values(y[i*n:][:n], x[i*ldx:], i)
+				}
+				s.softmaxRows(y, y, rows, n)
+				g := multiplied(Grid{Alpha: 0.01, Qp: 15})
+				guarded(t, fmt.Sprint(s.name, " ", rows, " rows, arrays ", set), 0x77, rows, n, n+i%4, codesOf(s, y, n, g, 0), func(d []uint8) {
+					s.softmaxQuantize(s, &w, d, n+i%4, x, ldx, rows, n, *l, *g)
+				})
+			}
+		}
+	}
+}
+
 func TestSoftmaxQuantize(t *testing.T) {
 	for _, s := range sets() {
 		r := rand.New(rand.NewPCG(6, 4))
