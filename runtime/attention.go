@@ -28,6 +28,7 @@ type attend struct {
 	rescale []rowOp       // by row, by column, product to add; nil: none
 	bias    *rowOp
 	mask    *rowOp
+	masked  []bool // by matrix: its mask is not all 0; nil: not known
 
 	zq     int32         // zero point of q
 	factor []float32     // scale of the scores, by matrix
@@ -86,8 +87,29 @@ func (s *attend) plain(f *fuser) {
 	}
 	if len(ops) > 1 {
 		s.mask = &ops[1]
+		s.maskless(f)
 	}
 	s.simple = true
+}
+
+// maskless finds the matrices whose mask is 0 everywhere, as it is for the windows that a shift
+// does not cut: adding it changes no code.
+func (s *attend) maskless(f *fuser) {
+	by := &s.mask.by
+	v := &f.p.values[by.id]
+	if v.kind != constant || v.param >= 0 {
+		return
+	}
+	data, known := v.tens.F32(), map[int]bool{}
+	for m := range s.mats {
+		at := by.offset(m, 0)
+		some, ok := known[at]
+		for r := 0; r < s.rows && !ok && !some; r++ {
+			some = slices.ContainsFunc(data[by.offset(m, r):][:s.keys], func(x float32) bool { return x != 0 })
+		}
+		known[at] = some
+		s.masked = append(s.masked, some)
+	}
 }
 
 // is says whether the step has this kind and an operand with these strides.
@@ -273,7 +295,7 @@ func (s *attend) item(st *State, h *hand, at lane, i int) {
 		if s.bias != nil {
 			l.Bias, l.LDBias = st.v[s.bias.by.id][s.bias.by.offset(m, r):], s.bias.by.row
 		}
-		if s.mask != nil {
+		if s.mask != nil && (s.masked == nil || s.masked[m]) {
 			l.Mask, l.LDMask = st.v[s.mask.by.id][s.mask.by.offset(m, r):], s.mask.by.row
 		}
 		kernel.SoftmaxQuantize(&h.w, probs, ldp, h.tile, ldt, n, s.keys, l, grid)
