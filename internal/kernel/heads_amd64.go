@@ -21,6 +21,7 @@ type headArgs struct {
 	inv, _       float32
 	lo, _, hi, _ float32
 	zero         int
+	mean, spread *float32
 }
 
 // noGamma stands in for a gamma that is left out, as noBias for a beta.
@@ -35,7 +36,7 @@ var noGamma = func() (g [PanelWidth]float32) {
 const headRows = 64
 
 func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
-	if t.cols != 32 && t.cols != 64 || g.inv == 0 || t.row != nil || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 {
+	if t.cols != 64 && (t.cols != 32 || g.Qn+g.Offset != 0) || g.inv == 0 || t.row != nil || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 {
 		headTile(s, w, h, t, g)
 		return
 	}
@@ -57,6 +58,15 @@ func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
 	if h.Beta != nil {
 		p.beta = &h.Beta[0]
 	}
+	if t.cols == 32 {
+		// These write the moments themselves, and have a form without gamma and beta.
+		if h.Gamma == nil && h.Beta == nil {
+			p.gamma = nil
+		}
+		if h.Norm && (h.Mean != nil || h.Spread != nil) {
+			p.mean, p.spread = w.moment(h.Mean, h.Rows), w.moment(h.Spread, h.Rows)
+		}
+	}
 	for i := 0; i < t.m; {
 		n := min(t.m-i, headRows)
 		p.tile, p.rows, p.to = &t.tile[i*t.ldt], n, &h.To[i]
@@ -71,11 +81,19 @@ func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
 		default:
 			headCodes64AVX512(q)
 		}
-		if h.Norm && (h.Mean != nil || h.Spread != nil) {
+		if t.cols == 64 && h.Norm && (h.Mean != nil || h.Spread != nil) {
 			h.scatter(h.To[i:i+n], w.heads, w.heads[2*headRows:])
 		}
 		i += n
 	}
+}
+
+// moment is where moments go: to scratch if nobody wants them.
+func (w *Workspace) moment(wanted []float32, rows int) *float32 {
+	if wanted == nil {
+		wanted = w.row(rows)
+	}
+	return &wanted[0]
 }
 
 // scatter writes the moments of the rows to, neighbours together.

@@ -4,16 +4,6 @@
 
 package kernel
 
-// headCodes32AVX512 writes the codes of up to 64 rows of a head of 32 columns; p points to a headArgs.
-//
-//go:noescape
-func headCodes32AVX512(p *byte)
-
-// headNormCodes32AVX512 normalises up to 64 rows of a head of 32 columns and writes their codes; p points to a headArgs.
-//
-//go:noescape
-func headNormCodes32AVX512(p *byte)
-
 // headCodes64AVX512 writes the codes of up to 64 rows of a head of 64 columns; p points to a headArgs.
 //
 //go:noescape

@@ -4,344 +4,6 @@
 
 #include "textflag.h"
 
-// func headCodes32AVX512(p *byte)
-// Requires: AVX, AVX512F
-TEXT ·headCodes32AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	VMOVUPS      (CX), Z0
-	VMOVUPS      64(CX), Z1
-	MOVQ         32(AX), CX
-	VMOVUPS      (CX), Z2
-	VMOVUPS      64(CX), Z3
-	MOVQ         40(AX), CX
-	VMOVUPS      (CX), Z4
-	VMOVUPS      64(CX), Z5
-	VBROADCASTSS 104(AX), Z6
-	VBROADCASTSS 112(AX), Z7
-	VBROADCASTSS 120(AX), Z8
-	VBROADCASTSS 128(AX), Z9
-	VPBROADCASTD 136(AX), Z10
-	MOVQ         (AX), CX
-	XORQ         DX, DX
-
-down1:
-	VMOVUPS      (CX), Z11
-	VPSUBD       Z0, Z11, Z11
-	VCVTDQ2PS    Z11, Z11
-	VMULPS       Z2, Z11, Z11
-	VADDPS       Z4, Z11, Z11
-	VMOVUPS      64(CX), Z12
-	VPSUBD       Z1, Z12, Z12
-	VCVTDQ2PS    Z12, Z12
-	VMULPS       Z3, Z12, Z12
-	VADDPS       Z5, Z12, Z12
-	MOVQ         48(AX), BX
-	MOVLQSX      (BX)(DX*4), BX
-	IMULQ        64(AX), BX
-	ADDQ         56(AX), BX
-	VMAXPS       Z8, Z11, Z11
-	VMINPS       Z9, Z11, Z11
-	VMULPS       Z7, Z11, Z13
-	VFNMADD231PS Z6, Z13, Z11
-	VFMADD213PS  Z13, Z7, Z11
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z10, Z11, Z11
-	VMAXPS       Z8, Z12, Z12
-	VMINPS       Z9, Z12, Z12
-	VMULPS       Z7, Z12, Z13
-	VFNMADD231PS Z6, Z13, Z12
-	VFMADD213PS  Z13, Z7, Z12
-	VCVTPS2DQ    Z12, Z12
-	VPADDD       Z10, Z12, Z12
-	VPMOVDB      Z11, (BX)
-	VPMOVDB      Z12, 16(BX)
-	ADDQ         8(AX), CX
-	INCQ         DX
-	CMPQ         DX, 16(AX)
-	JLT          down1
-	VZEROUPPER
-	RET
-
-// func headNormCodes32AVX512(p *byte)
-// Requires: AVX, AVX512F
-TEXT ·headNormCodes32AVX512(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), AX
-	MOVQ         24(AX), CX
-	VMOVUPS      (CX), Z0
-	VMOVUPS      64(CX), Z1
-	MOVQ         32(AX), CX
-	VMOVUPS      (CX), Z2
-	VMOVUPS      64(CX), Z3
-	MOVQ         40(AX), CX
-	VMOVUPS      (CX), Z4
-	VMOVUPS      64(CX), Z5
-	VBROADCASTSS 104(AX), Z6
-	VBROADCASTSS 112(AX), Z7
-	VBROADCASTSS 120(AX), Z8
-	VBROADCASTSS 128(AX), Z9
-	VPBROADCASTD 136(AX), Z10
-	MOVQ         88(AX), CX
-	MOVQ         $0x00000020, DX
-	VXORPS       X11, X11, X11
-	VCVTSI2SSQ   DX, X11, X11
-	VBROADCASTSS X11, Z11
-	MOVQ         (AX), DX
-	XORQ         BX, BX
-
-down2:
-	VXORPS    X12, X12, X12
-	VMOVUPS   (DX), Z13
-	VPSUBD    Z0, Z13, Z13
-	VCVTDQ2PS Z13, Z13
-	VMULPS    Z2, Z13, Z13
-	VADDPS    Z4, Z13, Z13
-	VMOVUPS   64(DX), Z14
-	VPSUBD    Z1, Z14, Z14
-	VCVTDQ2PS Z14, Z14
-	VMULPS    Z3, Z14, Z14
-	VADDPS    Z5, Z14, Z14
-	VADDPS    Z13, Z12, Z12
-	VMOVUPS   Z13, (DX)
-	VADDPS    Z14, Z12, Z12
-	VMOVUPS   Z14, 64(DX)
-	MOVQ      BX, SI
-	SHLQ      $0x06, SI
-	VMOVUPS   Z12, 512(CX)(SI*1)
-	ADDQ      8(AX), DX
-	INCQ      BX
-	CMPQ      BX, 16(AX)
-	JLT       down2
-	MOVQ      88(AX), DX
-	MOVQ      88(AX), BX
-	MOVQ      16(AX), SI
-	ADDQ      $+512, DX
-
-sixteen3:
-	VMOVUPS    (DX), Z0
-	VMOVUPS    256(DX), Z1
-	VSHUFF32X4 $0x44, Z1, Z0, Z2
-	VSHUFF32X4 $0xee, Z1, Z0, Z0
-	VADDPS     Z0, Z2, Z2
-	VMOVUPS    512(DX), Z0
-	VMOVUPS    768(DX), Z1
-	VSHUFF32X4 $0x44, Z1, Z0, Z3
-	VSHUFF32X4 $0xee, Z1, Z0, Z0
-	VADDPS     Z0, Z3, Z3
-	VSHUFF32X4 $0x88, Z3, Z2, Z0
-	VSHUFF32X4 $0xdd, Z3, Z2, Z1
-	VADDPS     Z1, Z0, Z0
-	VMOVUPS    64(DX), Z1
-	VMOVUPS    320(DX), Z2
-	VSHUFF32X4 $0x44, Z2, Z1, Z3
-	VSHUFF32X4 $0xee, Z2, Z1, Z1
-	VADDPS     Z1, Z3, Z3
-	VMOVUPS    576(DX), Z1
-	VMOVUPS    832(DX), Z2
-	VSHUFF32X4 $0x44, Z2, Z1, Z4
-	VSHUFF32X4 $0xee, Z2, Z1, Z1
-	VADDPS     Z1, Z4, Z4
-	VSHUFF32X4 $0x88, Z4, Z3, Z1
-	VSHUFF32X4 $0xdd, Z4, Z3, Z2
-	VADDPS     Z2, Z1, Z1
-	VMOVUPS    128(DX), Z2
-	VMOVUPS    384(DX), Z3
-	VSHUFF32X4 $0x44, Z3, Z2, Z4
-	VSHUFF32X4 $0xee, Z3, Z2, Z2
-	VADDPS     Z2, Z4, Z4
-	VMOVUPS    640(DX), Z2
-	VMOVUPS    896(DX), Z3
-	VSHUFF32X4 $0x44, Z3, Z2, Z5
-	VSHUFF32X4 $0xee, Z3, Z2, Z2
-	VADDPS     Z2, Z5, Z5
-	VSHUFF32X4 $0x88, Z5, Z4, Z2
-	VSHUFF32X4 $0xdd, Z5, Z4, Z3
-	VADDPS     Z3, Z2, Z2
-	VMOVUPS    192(DX), Z3
-	VMOVUPS    448(DX), Z4
-	VSHUFF32X4 $0x44, Z4, Z3, Z5
-	VSHUFF32X4 $0xee, Z4, Z3, Z3
-	VADDPS     Z3, Z5, Z5
-	VMOVUPS    704(DX), Z3
-	VMOVUPS    960(DX), Z4
-	VSHUFF32X4 $0x44, Z4, Z3, Z12
-	VSHUFF32X4 $0xee, Z4, Z3, Z3
-	VADDPS     Z3, Z12, Z12
-	VSHUFF32X4 $0x88, Z12, Z5, Z3
-	VSHUFF32X4 $0xdd, Z12, Z5, Z4
-	VADDPS     Z4, Z3, Z3
-	VUNPCKLPD  Z1, Z0, Z4
-	VUNPCKHPD  Z1, Z0, Z0
-	VADDPS     Z0, Z4, Z4
-	VUNPCKLPD  Z3, Z2, Z0
-	VUNPCKHPD  Z3, Z2, Z1
-	VADDPS     Z1, Z0, Z0
-	VSHUFPS    $0x88, Z0, Z4, Z1
-	VSHUFPS    $0xdd, Z0, Z4, Z0
-	VADDPS     Z0, Z1, Z1
-	VDIVPS     Z11, Z1, Z1
-	VMOVUPS    Z1, (BX)
-	ADDQ       $+1024, DX
-	ADDQ       $0x40, BX
-	SUBQ       $0x10, SI
-	JG         sixteen3
-	MOVQ       (AX), DX
-	XORQ       BX, BX
-
-down4:
-	VXORPS       X15, X15, X15
-	VBROADCASTSS (CX)(BX*4), Z0
-	VMOVUPS      (DX), Z1
-	VSUBPS       Z0, Z1, Z1
-	VMOVUPS      64(DX), Z2
-	VSUBPS       Z0, Z2, Z2
-	VFMADD231PS  Z1, Z1, Z15
-	VFMADD231PS  Z2, Z2, Z15
-	MOVQ         BX, SI
-	SHLQ         $0x06, SI
-	VMOVUPS      Z15, 512(CX)(SI*1)
-	ADDQ         8(AX), DX
-	INCQ         BX
-	CMPQ         BX, 16(AX)
-	JLT          down4
-	VBROADCASTSS 96(AX), Z0
-	MOVQ         88(AX), DX
-	MOVQ         88(AX), BX
-	MOVQ         16(AX), SI
-	ADDQ         $+512, DX
-
-sixteen5:
-	VMOVUPS      (DX), Z1
-	VMOVUPS      256(DX), Z2
-	VSHUFF32X4   $0x44, Z2, Z1, Z3
-	VSHUFF32X4   $0xee, Z2, Z1, Z1
-	VADDPS       Z1, Z3, Z3
-	VMOVUPS      512(DX), Z1
-	VMOVUPS      768(DX), Z2
-	VSHUFF32X4   $0x44, Z2, Z1, Z4
-	VSHUFF32X4   $0xee, Z2, Z1, Z1
-	VADDPS       Z1, Z4, Z4
-	VSHUFF32X4   $0x88, Z4, Z3, Z1
-	VSHUFF32X4   $0xdd, Z4, Z3, Z2
-	VADDPS       Z2, Z1, Z1
-	VMOVUPS      64(DX), Z2
-	VMOVUPS      320(DX), Z3
-	VSHUFF32X4   $0x44, Z3, Z2, Z4
-	VSHUFF32X4   $0xee, Z3, Z2, Z2
-	VADDPS       Z2, Z4, Z4
-	VMOVUPS      576(DX), Z2
-	VMOVUPS      832(DX), Z3
-	VSHUFF32X4   $0x44, Z3, Z2, Z5
-	VSHUFF32X4   $0xee, Z3, Z2, Z2
-	VADDPS       Z2, Z5, Z5
-	VSHUFF32X4   $0x88, Z5, Z4, Z2
-	VSHUFF32X4   $0xdd, Z5, Z4, Z3
-	VADDPS       Z3, Z2, Z2
-	VMOVUPS      128(DX), Z3
-	VMOVUPS      384(DX), Z4
-	VSHUFF32X4   $0x44, Z4, Z3, Z5
-	VSHUFF32X4   $0xee, Z4, Z3, Z3
-	VADDPS       Z3, Z5, Z5
-	VMOVUPS      640(DX), Z3
-	VMOVUPS      896(DX), Z4
-	VSHUFF32X4   $0x44, Z4, Z3, Z12
-	VSHUFF32X4   $0xee, Z4, Z3, Z3
-	VADDPS       Z3, Z12, Z12
-	VSHUFF32X4   $0x88, Z12, Z5, Z3
-	VSHUFF32X4   $0xdd, Z12, Z5, Z4
-	VADDPS       Z4, Z3, Z3
-	VMOVUPS      192(DX), Z4
-	VMOVUPS      448(DX), Z5
-	VSHUFF32X4   $0x44, Z5, Z4, Z12
-	VSHUFF32X4   $0xee, Z5, Z4, Z4
-	VADDPS       Z4, Z12, Z12
-	VMOVUPS      704(DX), Z4
-	VMOVUPS      960(DX), Z5
-	VSHUFF32X4   $0x44, Z5, Z4, Z13
-	VSHUFF32X4   $0xee, Z5, Z4, Z4
-	VADDPS       Z4, Z13, Z13
-	VSHUFF32X4   $0x88, Z13, Z12, Z4
-	VSHUFF32X4   $0xdd, Z13, Z12, Z5
-	VADDPS       Z5, Z4, Z4
-	VUNPCKLPD    Z2, Z1, Z5
-	VUNPCKHPD    Z2, Z1, Z1
-	VADDPS       Z1, Z5, Z5
-	VUNPCKLPD    Z4, Z3, Z1
-	VUNPCKHPD    Z4, Z3, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFPS      $0x88, Z1, Z5, Z2
-	VSHUFPS      $0xdd, Z1, Z5, Z1
-	VADDPS       Z1, Z2, Z2
-	VBROADCASTSS one<>+0(SB), Z1
-	VDIVPS       Z11, Z2, Z2
-	VADDPS       Z0, Z2, Z2
-	VSQRTPS      Z2, Z2
-	VDIVPS       Z2, Z1, Z1
-	VMOVUPS      Z1, 256(BX)
-	VMOVUPS      one<>+0(SB), Z2
-	VDIVPS       Z1, Z2, Z2
-	VMOVUPS      Z2, 512(BX)
-	ADDQ         $+1024, DX
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, SI
-	JG           sixteen5
-	MOVQ         72(AX), DX
-	VMOVUPS      (DX), Z1
-	VMOVUPS      64(DX), Z2
-	MOVQ         80(AX), DX
-	VMOVUPS      (DX), Z3
-	VMOVUPS      64(DX), Z4
-	MOVQ         (AX), DX
-	XORQ         BX, BX
-
-down6:
-	VBROADCASTSS (CX)(BX*4), Z0
-	VMOVUPS      (DX), Z5
-	VSUBPS       Z0, Z5, Z5
-	VMOVUPS      64(DX), Z11
-	VSUBPS       Z0, Z11, Z11
-	VBROADCASTSS 256(CX)(BX*4), Z0
-	VMULPS       Z0, Z5, Z5
-	VFMADD213PS  Z3, Z1, Z5
-	VMULPS       Z0, Z11, Z11
-	VFMADD213PS  Z4, Z2, Z11
-	MOVQ         48(AX), SI
-	MOVLQSX      (SI)(BX*4), SI
-	IMULQ        64(AX), SI
-	ADDQ         56(AX), SI
-	VMAXPS       Z8, Z5, Z5
-	VMINPS       Z9, Z5, Z5
-	VMULPS       Z7, Z5, Z0
-	VFNMADD231PS Z6, Z0, Z5
-	VFMADD213PS  Z0, Z7, Z5
-	VCVTPS2DQ    Z5, Z5
-	VPADDD       Z10, Z5, Z5
-	VMAXPS       Z8, Z11, Z11
-	VMINPS       Z9, Z11, Z11
-	VMULPS       Z7, Z11, Z0
-	VFNMADD231PS Z6, Z0, Z11
-	VFMADD213PS  Z0, Z7, Z11
-	VCVTPS2DQ    Z11, Z11
-	VPADDD       Z10, Z11, Z11
-	VPMOVDB      Z5, (SI)
-	VPMOVDB      Z11, 16(SI)
-	ADDQ         8(AX), DX
-	INCQ         BX
-	CMPQ         BX, 16(AX)
-	JLT          down6
-	VZEROUPPER
-	RET
-
-DATA one<>+0(SB)/8, $0x3f8000003f800000
-DATA one<>+8(SB)/8, $0x3f8000003f800000
-DATA one<>+16(SB)/8, $0x3f8000003f800000
-DATA one<>+24(SB)/8, $0x3f8000003f800000
-DATA one<>+32(SB)/8, $0x3f8000003f800000
-DATA one<>+40(SB)/8, $0x3f8000003f800000
-DATA one<>+48(SB)/8, $0x3f8000003f800000
-DATA one<>+56(SB)/8, $0x3f8000003f800000
-GLOBL one<>(SB), RODATA|NOPTR, $64
-
 // func headCodes64AVX512(p *byte)
 // Requires: AVX, AVX512BW, AVX512F
 TEXT ·headCodes64AVX512(SB), NOSPLIT, $0-8
@@ -370,7 +32,7 @@ TEXT ·headCodes64AVX512(SB), NOSPLIT, $0-8
 	MOVQ         (AX), CX
 	XORQ         DX, DX
 
-down7:
+down1:
 	VMOVUPS      (CX), Z18
 	VPSUBD       Z0, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
@@ -431,7 +93,7 @@ down7:
 	ADDQ         8(AX), CX
 	INCQ         DX
 	CMPQ         DX, 16(AX)
-	JLT          down7
+	JLT          down1
 	VZEROUPPER
 	RET
 
@@ -486,7 +148,7 @@ TEXT ·headNormCodes64AVX512(SB), NOSPLIT, $0-8
 	MOVQ         (AX), DX
 	XORQ         BX, BX
 
-down8:
+down2:
 	VXORPS    X19, X19, X19
 	VMOVUPS   (DX), Z20
 	VPSUBD    Z0, Z20, Z20
@@ -522,13 +184,13 @@ down8:
 	ADDQ      8(AX), DX
 	INCQ      BX
 	CMPQ      BX, 16(AX)
-	JLT       down8
+	JLT       down2
 	MOVQ      88(AX), DX
 	MOVQ      88(AX), BX
 	MOVQ      16(AX), SI
 	ADDQ      $+512, DX
 
-sixteen9:
+sixteen3:
 	VMOVUPS    (DX), Z0
 	VMOVUPS    256(DX), Z1
 	VSHUFF32X4 $0x44, Z1, Z0, Z2
@@ -595,11 +257,11 @@ sixteen9:
 	ADDQ       $+1024, DX
 	ADDQ       $0x40, BX
 	SUBQ       $0x10, SI
-	JG         sixteen9
+	JG         sixteen3
 	MOVQ       (AX), DX
 	XORQ       BX, BX
 
-down10:
+down4:
 	VXORPS       X24, X24, X24
 	VBROADCASTSS (CX)(BX*4), Z0
 	VMOVUPS      (DX), Z1
@@ -620,14 +282,14 @@ down10:
 	ADDQ         8(AX), DX
 	INCQ         BX
 	CMPQ         BX, 16(AX)
-	JLT          down10
+	JLT          down4
 	VBROADCASTSS 96(AX), Z0
 	MOVQ         88(AX), DX
 	MOVQ         88(AX), BX
 	MOVQ         16(AX), SI
 	ADDQ         $+512, DX
 
-sixteen11:
+sixteen5:
 	VMOVUPS      (DX), Z1
 	VMOVUPS      256(DX), Z2
 	VSHUFF32X4   $0x44, Z2, Z1, Z3
@@ -701,7 +363,7 @@ sixteen11:
 	ADDQ         $+1024, DX
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, SI
-	JG           sixteen11
+	JG           sixteen5
 	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Z1
 	VMOVUPS      64(DX), Z2
@@ -715,7 +377,7 @@ sixteen11:
 	MOVQ         (AX), DX
 	XORQ         BX, BX
 
-down12:
+down6:
 	VBROADCASTSS (CX)(BX*4), Z0
 	VMOVUPS      (DX), Z9
 	VSUBPS       Z0, Z9, Z9
@@ -774,6 +436,16 @@ down12:
 	ADDQ         8(AX), DX
 	INCQ         BX
 	CMPQ         BX, 16(AX)
-	JLT          down12
+	JLT          down6
 	VZEROUPPER
 	RET
+
+DATA one<>+0(SB)/8, $0x3f8000003f800000
+DATA one<>+8(SB)/8, $0x3f8000003f800000
+DATA one<>+16(SB)/8, $0x3f8000003f800000
+DATA one<>+24(SB)/8, $0x3f8000003f800000
+DATA one<>+32(SB)/8, $0x3f8000003f800000
+DATA one<>+40(SB)/8, $0x3f8000003f800000
+DATA one<>+48(SB)/8, $0x3f8000003f800000
+DATA one<>+56(SB)/8, $0x3f8000003f800000
+GLOBL one<>(SB), RODATA|NOPTR, $64

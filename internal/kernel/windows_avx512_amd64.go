@@ -8,3 +8,13 @@ package kernel
 //
 //go:noescape
 func softmaxCodes49AVX512(p *byte)
+
+// headCodes32AVX512 writes the codes of up to 64 rows of a head of 32 columns; p points to a headArgs, whose least code is 0.
+//
+//go:noescape
+func headCodes32AVX512(p *byte)
+
+// headNormCodes32AVX512 normalises up to 64 rows of a head of 32 columns and writes their codes; p points to a headArgs, whose least code is 0.
+//
+//go:noescape
+func headNormCodes32AVX512(p *byte)

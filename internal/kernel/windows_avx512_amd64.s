@@ -1016,3 +1016,536 @@ DATA one<>+40(SB)/8, $0x3f8000003f800000
 DATA one<>+48(SB)/8, $0x3f8000003f800000
 DATA one<>+56(SB)/8, $0x3f8000003f800000
 GLOBL one<>(SB), RODATA|NOPTR, $64
+
+// func headCodes32AVX512(p *byte)
+// Requires: AVX, AVX512BW, AVX512F, CMOV
+TEXT ·headCodes32AVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         24(AX), CX
+	VMOVUPS      (CX), Z0
+	VMOVUPS      64(CX), Z1
+	MOVQ         32(AX), CX
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	MOVQ         40(AX), CX
+	VMOVUPS      (CX), Z4
+	VMOVUPS      64(CX), Z5
+	VBROADCASTSS 104(AX), Z6
+	VBROADCASTSS 112(AX), Z7
+	VBROADCASTSS 128(AX), Z8
+	VPBROADCASTW 136(AX), Z9
+	VMOVUPS      byteOrder<>+0(SB), Z10
+	MOVQ         16(AX), DI
+	DECQ         DI
+	MOVQ         (AX), CX
+	XORQ         DX, DX
+
+pairs35:
+	MOVQ          CX, BX
+	ADDQ          8(AX), BX
+	LEAQ          1(DX), SI
+	CMPQ          DX, DI
+	CMOVQGE       CX, BX
+	CMOVQGE       DX, SI
+	VMOVUPS       (CX), Z11
+	VPSUBD        Z0, Z11, Z11
+	VCVTDQ2PS     Z11, Z11
+	VMULPS        Z2, Z11, Z11
+	VADDPS        Z4, Z11, Z11
+	VMOVUPS       64(CX), Z12
+	VPSUBD        Z1, Z12, Z12
+	VCVTDQ2PS     Z12, Z12
+	VMULPS        Z3, Z12, Z12
+	VADDPS        Z5, Z12, Z12
+	VMOVUPS       (BX), Z13
+	VPSUBD        Z0, Z13, Z13
+	VCVTDQ2PS     Z13, Z13
+	VMULPS        Z2, Z13, Z13
+	VADDPS        Z4, Z13, Z13
+	VMOVUPS       64(BX), Z14
+	VPSUBD        Z1, Z14, Z14
+	VCVTDQ2PS     Z14, Z14
+	VMULPS        Z3, Z14, Z14
+	VADDPS        Z5, Z14, Z14
+	VMINPS        Z11, Z8, Z11
+	VMULPS        Z7, Z11, Z15
+	VFNMADD231PS  Z6, Z15, Z11
+	VFMADD213PS   Z15, Z7, Z11
+	VCVTPS2DQ     Z11, Z11
+	VMINPS        Z12, Z8, Z12
+	VMULPS        Z7, Z12, Z15
+	VFNMADD231PS  Z6, Z15, Z12
+	VFMADD213PS   Z15, Z7, Z12
+	VCVTPS2DQ     Z12, Z12
+	VPACKSSDW     Z12, Z11, Z11
+	VPADDW        Z9, Z11, Z11
+	VMINPS        Z13, Z8, Z13
+	VMULPS        Z7, Z13, Z12
+	VFNMADD231PS  Z6, Z12, Z13
+	VFMADD213PS   Z12, Z7, Z13
+	VCVTPS2DQ     Z13, Z13
+	VMINPS        Z14, Z8, Z14
+	VMULPS        Z7, Z14, Z12
+	VFNMADD231PS  Z6, Z12, Z14
+	VFMADD213PS   Z12, Z7, Z14
+	VCVTPS2DQ     Z14, Z14
+	VPACKSSDW     Z14, Z13, Z13
+	VPADDW        Z9, Z13, Z13
+	VPACKUSWB     Z13, Z11, Z11
+	VPERMD        Z11, Z10, Z11
+	MOVQ          48(AX), CX
+	MOVLQSX       (CX)(DX*4), CX
+	IMULQ         64(AX), CX
+	ADDQ          56(AX), CX
+	VMOVDQU       Y11, (CX)
+	MOVQ          48(AX), CX
+	MOVLQSX       (CX)(SI*4), CX
+	IMULQ         64(AX), CX
+	ADDQ          56(AX), CX
+	VEXTRACTI64X4 $0x01, Z11, (CX)
+	MOVQ          BX, CX
+	ADDQ          8(AX), CX
+	ADDQ          $0x02, DX
+	CMPQ          DX, DI
+	JLE           pairs35
+	VZEROUPPER
+	RET
+
+// func headNormCodes32AVX512(p *byte)
+// Requires: AVX, AVX512BW, AVX512F, CMOV
+TEXT ·headNormCodes32AVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         24(AX), CX
+	VMOVUPS      (CX), Z0
+	VMOVUPS      64(CX), Z1
+	MOVQ         32(AX), CX
+	VMOVUPS      (CX), Z2
+	VMOVUPS      64(CX), Z3
+	MOVQ         40(AX), CX
+	VMOVUPS      (CX), Z4
+	VMOVUPS      64(CX), Z5
+	VBROADCASTSS 104(AX), Z6
+	VBROADCASTSS 112(AX), Z7
+	VBROADCASTSS 128(AX), Z8
+	VPBROADCASTW 136(AX), Z9
+	VMOVUPS      byteOrder<>+0(SB), Z10
+	MOVQ         88(AX), CX
+	MOVQ         $0x00000020, DX
+	VXORPS       X11, X11, X11
+	VCVTSI2SSQ   DX, X11, X11
+	VBROADCASTSS X11, Z11
+	MOVQ         16(AX), R8
+	DECQ         R8
+	MOVQ         (AX), DX
+	XORQ         BX, BX
+
+pairs36:
+	MOVQ      DX, SI
+	ADDQ      8(AX), SI
+	LEAQ      1(BX), DI
+	CMPQ      BX, R8
+	CMOVQGE   DX, SI
+	CMOVQGE   BX, DI
+	VMOVUPS   (DX), Z12
+	VPSUBD    Z0, Z12, Z12
+	VCVTDQ2PS Z12, Z12
+	VMULPS    Z2, Z12, Z12
+	VADDPS    Z4, Z12, Z12
+	VMOVUPS   64(DX), Z13
+	VPSUBD    Z1, Z13, Z13
+	VCVTDQ2PS Z13, Z13
+	VMULPS    Z3, Z13, Z13
+	VADDPS    Z5, Z13, Z13
+	VMOVUPS   (SI), Z14
+	VPSUBD    Z0, Z14, Z14
+	VCVTDQ2PS Z14, Z14
+	VMULPS    Z2, Z14, Z14
+	VADDPS    Z4, Z14, Z14
+	VMOVUPS   64(SI), Z15
+	VPSUBD    Z1, Z15, Z15
+	VCVTDQ2PS Z15, Z15
+	VMULPS    Z3, Z15, Z15
+	VADDPS    Z5, Z15, Z15
+	VMOVUPS   Z12, (DX)
+	VMOVUPS   Z13, 64(DX)
+	VADDPS    Z13, Z12, Z12
+	MOVQ      BX, DX
+	SHLQ      $0x06, DX
+	VMOVUPS   Z12, 512(CX)(DX*1)
+	VMOVUPS   Z14, (SI)
+	VMOVUPS   Z15, 64(SI)
+	VADDPS    Z15, Z14, Z12
+	MOVQ      DI, DX
+	SHLQ      $0x06, DX
+	VMOVUPS   Z12, 512(CX)(DX*1)
+	MOVQ      SI, DX
+	ADDQ      8(AX), DX
+	ADDQ      $0x02, BX
+	CMPQ      BX, R8
+	JLE       pairs36
+	MOVQ      88(AX), DX
+	MOVQ      88(AX), BX
+	MOVQ      16(AX), SI
+	ADDQ      $+512, DX
+
+sixteen37:
+	VMOVUPS    (DX), Z0
+	VMOVUPS    256(DX), Z1
+	VSHUFF32X4 $0x44, Z1, Z0, Z2
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z2, Z2
+	VMOVUPS    512(DX), Z0
+	VMOVUPS    768(DX), Z1
+	VSHUFF32X4 $0x44, Z1, Z0, Z3
+	VSHUFF32X4 $0xee, Z1, Z0, Z0
+	VADDPS     Z0, Z3, Z3
+	VSHUFF32X4 $0x88, Z3, Z2, Z0
+	VSHUFF32X4 $0xdd, Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    320(DX), Z2
+	VSHUFF32X4 $0x44, Z2, Z1, Z3
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    576(DX), Z1
+	VMOVUPS    832(DX), Z2
+	VSHUFF32X4 $0x44, Z2, Z1, Z4
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z1, Z4, Z4
+	VSHUFF32X4 $0x88, Z4, Z3, Z1
+	VSHUFF32X4 $0xdd, Z4, Z3, Z2
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    128(DX), Z2
+	VMOVUPS    384(DX), Z3
+	VSHUFF32X4 $0x44, Z3, Z2, Z4
+	VSHUFF32X4 $0xee, Z3, Z2, Z2
+	VADDPS     Z2, Z4, Z4
+	VMOVUPS    640(DX), Z2
+	VMOVUPS    896(DX), Z3
+	VSHUFF32X4 $0x44, Z3, Z2, Z5
+	VSHUFF32X4 $0xee, Z3, Z2, Z2
+	VADDPS     Z2, Z5, Z5
+	VSHUFF32X4 $0x88, Z5, Z4, Z2
+	VSHUFF32X4 $0xdd, Z5, Z4, Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    192(DX), Z3
+	VMOVUPS    448(DX), Z4
+	VSHUFF32X4 $0x44, Z4, Z3, Z5
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z3, Z5, Z5
+	VMOVUPS    704(DX), Z3
+	VMOVUPS    960(DX), Z4
+	VSHUFF32X4 $0x44, Z4, Z3, Z12
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z3, Z12, Z12
+	VSHUFF32X4 $0x88, Z12, Z5, Z3
+	VSHUFF32X4 $0xdd, Z12, Z5, Z4
+	VADDPS     Z4, Z3, Z3
+	VUNPCKLPD  Z1, Z0, Z4
+	VUNPCKHPD  Z1, Z0, Z0
+	VADDPS     Z0, Z4, Z4
+	VUNPCKLPD  Z3, Z2, Z0
+	VUNPCKHPD  Z3, Z2, Z1
+	VADDPS     Z1, Z0, Z0
+	VSHUFPS    $0x88, Z0, Z4, Z1
+	VSHUFPS    $0xdd, Z0, Z4, Z0
+	VADDPS     Z0, Z1, Z1
+	VDIVPS     Z11, Z1, Z1
+	VMOVUPS    Z1, (BX)
+	ADDQ       $+1024, DX
+	ADDQ       $0x40, BX
+	SUBQ       $0x10, SI
+	JG         sixteen37
+	MOVQ       16(AX), R8
+	DECQ       R8
+	MOVQ       (AX), DX
+	XORQ       BX, BX
+
+pairs38:
+	MOVQ         DX, SI
+	ADDQ         8(AX), SI
+	LEAQ         1(BX), DI
+	CMPQ         BX, R8
+	CMOVQGE      DX, SI
+	CMOVQGE      BX, DI
+	VBROADCASTSS (CX)(BX*4), Z0
+	VMOVUPS      (DX), Z1
+	VSUBPS       Z0, Z1, Z1
+	VMOVUPS      64(DX), Z2
+	VSUBPS       Z0, Z2, Z2
+	VBROADCASTSS (CX)(DI*4), Z0
+	VMOVUPS      (SI), Z3
+	VSUBPS       Z0, Z3, Z3
+	VMOVUPS      64(SI), Z4
+	VSUBPS       Z0, Z4, Z4
+	VMULPS       Z1, Z1, Z1
+	VFMADD231PS  Z2, Z2, Z1
+	MOVQ         BX, DX
+	SHLQ         $0x06, DX
+	VMOVUPS      Z1, 512(CX)(DX*1)
+	VMULPS       Z3, Z3, Z3
+	VFMADD231PS  Z4, Z4, Z3
+	MOVQ         DI, DX
+	SHLQ         $0x06, DX
+	VMOVUPS      Z3, 512(CX)(DX*1)
+	MOVQ         SI, DX
+	ADDQ         8(AX), DX
+	ADDQ         $0x02, BX
+	CMPQ         BX, R8
+	JLE          pairs38
+	VBROADCASTSS 96(AX), Z0
+	MOVQ         88(AX), DX
+	MOVQ         88(AX), BX
+	MOVQ         16(AX), SI
+	ADDQ         $+512, DX
+
+sixteen39:
+	VMOVUPS      (DX), Z1
+	VMOVUPS      256(DX), Z2
+	VSHUFF32X4   $0x44, Z2, Z1, Z3
+	VSHUFF32X4   $0xee, Z2, Z1, Z1
+	VADDPS       Z1, Z3, Z3
+	VMOVUPS      512(DX), Z1
+	VMOVUPS      768(DX), Z2
+	VSHUFF32X4   $0x44, Z2, Z1, Z4
+	VSHUFF32X4   $0xee, Z2, Z1, Z1
+	VADDPS       Z1, Z4, Z4
+	VSHUFF32X4   $0x88, Z4, Z3, Z1
+	VSHUFF32X4   $0xdd, Z4, Z3, Z2
+	VADDPS       Z2, Z1, Z1
+	VMOVUPS      64(DX), Z2
+	VMOVUPS      320(DX), Z3
+	VSHUFF32X4   $0x44, Z3, Z2, Z4
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z2, Z4, Z4
+	VMOVUPS      576(DX), Z2
+	VMOVUPS      832(DX), Z3
+	VSHUFF32X4   $0x44, Z3, Z2, Z5
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z2, Z5, Z5
+	VSHUFF32X4   $0x88, Z5, Z4, Z2
+	VSHUFF32X4   $0xdd, Z5, Z4, Z3
+	VADDPS       Z3, Z2, Z2
+	VMOVUPS      128(DX), Z3
+	VMOVUPS      384(DX), Z4
+	VSHUFF32X4   $0x44, Z4, Z3, Z5
+	VSHUFF32X4   $0xee, Z4, Z3, Z3
+	VADDPS       Z3, Z5, Z5
+	VMOVUPS      640(DX), Z3
+	VMOVUPS      896(DX), Z4
+	VSHUFF32X4   $0x44, Z4, Z3, Z12
+	VSHUFF32X4   $0xee, Z4, Z3, Z3
+	VADDPS       Z3, Z12, Z12
+	VSHUFF32X4   $0x88, Z12, Z5, Z3
+	VSHUFF32X4   $0xdd, Z12, Z5, Z4
+	VADDPS       Z4, Z3, Z3
+	VMOVUPS      192(DX), Z4
+	VMOVUPS      448(DX), Z5
+	VSHUFF32X4   $0x44, Z5, Z4, Z12
+	VSHUFF32X4   $0xee, Z5, Z4, Z4
+	VADDPS       Z4, Z12, Z12
+	VMOVUPS      704(DX), Z4
+	VMOVUPS      960(DX), Z5
+	VSHUFF32X4   $0x44, Z5, Z4, Z13
+	VSHUFF32X4   $0xee, Z5, Z4, Z4
+	VADDPS       Z4, Z13, Z13
+	VSHUFF32X4   $0x88, Z13, Z12, Z4
+	VSHUFF32X4   $0xdd, Z13, Z12, Z5
+	VADDPS       Z5, Z4, Z4
+	VUNPCKLPD    Z2, Z1, Z5
+	VUNPCKHPD    Z2, Z1, Z1
+	VADDPS       Z1, Z5, Z5
+	VUNPCKLPD    Z4, Z3, Z1
+	VUNPCKHPD    Z4, Z3, Z2
+	VADDPS       Z2, Z1, Z1
+	VSHUFPS      $0x88, Z1, Z5, Z2
+	VSHUFPS      $0xdd, Z1, Z5, Z1
+	VADDPS       Z1, Z2, Z2
+	VBROADCASTSS one<>+0(SB), Z1
+	VDIVPS       Z11, Z2, Z2
+	VADDPS       Z0, Z2, Z2
+	VSQRTPS      Z2, Z2
+	VDIVPS       Z2, Z1, Z1
+	VMOVUPS      Z1, 256(BX)
+	VMOVUPS      one<>+0(SB), Z2
+	VDIVPS       Z1, Z2, Z2
+	VMOVUPS      Z2, 512(BX)
+	ADDQ         $+1024, DX
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, SI
+	JG           sixteen39
+	MOVQ         144(AX), DX
+	MOVQ         152(AX), BX
+	TESTQ        DX, DX
+	JZ           noMoments40
+	XORQ         SI, SI
+
+moments41:
+	MOVQ    48(AX), DI
+	MOVLQSX (DI)(SI*4), DI
+	MOVL    (CX)(SI*4), R8
+	MOVL    R8, (DX)(DI*4)
+	MOVL    512(CX)(SI*4), R8
+	MOVL    R8, (BX)(DI*4)
+	INCQ    SI
+	CMPQ    SI, 16(AX)
+	JLT     moments41
+
+noMoments40:
+	CMPQ    72(AX), $0x00
+	JEQ     plain42
+	MOVQ    72(AX), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	MOVQ    80(AX), DX
+	VMOVUPS (DX), Z2
+	VMOVUPS 64(DX), Z3
+	MOVQ    16(AX), R8
+	DECQ    R8
+	MOVQ    (AX), DX
+	XORQ    BX, BX
+
+pairs44:
+	MOVQ          DX, SI
+	ADDQ          8(AX), SI
+	LEAQ          1(BX), DI
+	CMPQ          BX, R8
+	CMOVQGE       DX, SI
+	CMOVQGE       BX, DI
+	VBROADCASTSS  (CX)(BX*4), Z4
+	VMOVUPS       (DX), Z5
+	VSUBPS        Z4, Z5, Z5
+	VMOVUPS       64(DX), Z11
+	VSUBPS        Z4, Z11, Z11
+	VBROADCASTSS  (CX)(DI*4), Z4
+	VMOVUPS       (SI), Z12
+	VSUBPS        Z4, Z12, Z12
+	VMOVUPS       64(SI), Z13
+	VSUBPS        Z4, Z13, Z13
+	VBROADCASTSS  256(CX)(BX*4), Z4
+	VMULPS        Z4, Z5, Z5
+	VMULPS        Z4, Z11, Z11
+	VBROADCASTSS  256(CX)(DI*4), Z4
+	VMULPS        Z4, Z12, Z12
+	VMULPS        Z4, Z13, Z13
+	VFMADD213PS   Z2, Z0, Z5
+	VFMADD213PS   Z3, Z1, Z11
+	VFMADD213PS   Z2, Z0, Z12
+	VFMADD213PS   Z3, Z1, Z13
+	VMINPS        Z5, Z8, Z5
+	VMULPS        Z7, Z5, Z4
+	VFNMADD231PS  Z6, Z4, Z5
+	VFMADD213PS   Z4, Z7, Z5
+	VCVTPS2DQ     Z5, Z5
+	VMINPS        Z11, Z8, Z11
+	VMULPS        Z7, Z11, Z4
+	VFNMADD231PS  Z6, Z4, Z11
+	VFMADD213PS   Z4, Z7, Z11
+	VCVTPS2DQ     Z11, Z11
+	VPACKSSDW     Z11, Z5, Z5
+	VPADDW        Z9, Z5, Z5
+	VMINPS        Z12, Z8, Z12
+	VMULPS        Z7, Z12, Z4
+	VFNMADD231PS  Z6, Z4, Z12
+	VFMADD213PS   Z4, Z7, Z12
+	VCVTPS2DQ     Z12, Z12
+	VMINPS        Z13, Z8, Z13
+	VMULPS        Z7, Z13, Z4
+	VFNMADD231PS  Z6, Z4, Z13
+	VFMADD213PS   Z4, Z7, Z13
+	VCVTPS2DQ     Z13, Z13
+	VPACKSSDW     Z13, Z12, Z12
+	VPADDW        Z9, Z12, Z12
+	VPACKUSWB     Z12, Z5, Z5
+	VPERMD        Z5, Z10, Z5
+	MOVQ          48(AX), DX
+	MOVLQSX       (DX)(BX*4), DX
+	IMULQ         64(AX), DX
+	ADDQ          56(AX), DX
+	VMOVDQU       Y5, (DX)
+	MOVQ          48(AX), DX
+	MOVLQSX       (DX)(DI*4), DX
+	IMULQ         64(AX), DX
+	ADDQ          56(AX), DX
+	VEXTRACTI64X4 $0x01, Z5, (DX)
+	MOVQ          SI, DX
+	ADDQ          8(AX), DX
+	ADDQ          $0x02, BX
+	CMPQ          BX, R8
+	JLE           pairs44
+	JMP           out43
+
+plain42:
+	MOVQ 16(AX), R8
+	DECQ R8
+	MOVQ (AX), DX
+	XORQ BX, BX
+
+pairs45:
+	MOVQ          DX, SI
+	ADDQ          8(AX), SI
+	LEAQ          1(BX), DI
+	CMPQ          BX, R8
+	CMOVQGE       DX, SI
+	CMOVQGE       BX, DI
+	VBROADCASTSS  (CX)(BX*4), Z0
+	VMOVUPS       (DX), Z1
+	VSUBPS        Z0, Z1, Z1
+	VMOVUPS       64(DX), Z2
+	VSUBPS        Z0, Z2, Z2
+	VBROADCASTSS  (CX)(DI*4), Z0
+	VMOVUPS       (SI), Z3
+	VSUBPS        Z0, Z3, Z3
+	VMOVUPS       64(SI), Z4
+	VSUBPS        Z0, Z4, Z4
+	VBROADCASTSS  256(CX)(BX*4), Z0
+	VMULPS        Z0, Z1, Z1
+	VMULPS        Z0, Z2, Z2
+	VBROADCASTSS  256(CX)(DI*4), Z0
+	VMULPS        Z0, Z3, Z3
+	VMULPS        Z0, Z4, Z4
+	VMINPS        Z1, Z8, Z1
+	VMULPS        Z7, Z1, Z0
+	VFNMADD231PS  Z6, Z0, Z1
+	VFMADD213PS   Z0, Z7, Z1
+	VCVTPS2DQ     Z1, Z1
+	VMINPS        Z2, Z8, Z2
+	VMULPS        Z7, Z2, Z0
+	VFNMADD231PS  Z6, Z0, Z2
+	VFMADD213PS   Z0, Z7, Z2
+	VCVTPS2DQ     Z2, Z2
+	VPACKSSDW     Z2, Z1, Z1
+	VPADDW        Z9, Z1, Z1
+	VMINPS        Z3, Z8, Z3
+	VMULPS        Z7, Z3, Z0
+	VFNMADD231PS  Z6, Z0, Z3
+	VFMADD213PS   Z0, Z7, Z3
+	VCVTPS2DQ     Z3, Z3
+	VMINPS        Z4, Z8, Z4
+	VMULPS        Z7, Z4, Z0
+	VFNMADD231PS  Z6, Z0, Z4
+	VFMADD213PS   Z0, Z7, Z4
+	VCVTPS2DQ     Z4, Z4
+	VPACKSSDW     Z4, Z3, Z3
+	VPADDW        Z9, Z3, Z3
+	VPACKUSWB     Z3, Z1, Z1
+	VPERMD        Z1, Z10, Z1
+	MOVQ          48(AX), DX
+	MOVLQSX       (DX)(BX*4), DX
+	IMULQ         64(AX), DX
+	ADDQ          56(AX), DX
+	VMOVDQU       Y1, (DX)
+	MOVQ          48(AX), DX
+	MOVLQSX       (DX)(DI*4), DX
+	IMULQ         64(AX), DX
+	ADDQ          56(AX), DX
+	VEXTRACTI64X4 $0x01, Z1, (DX)
+	MOVQ          SI, DX
+	ADDQ          8(AX), DX
+	ADDQ          $0x02, BX
+	CMPQ          BX, R8
+	JLE           pairs45
+
+out43:
+	VZEROUPPER
+	RET

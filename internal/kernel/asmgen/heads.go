@@ -16,16 +16,18 @@ const (
 	headBias              // float32 by column
 	headTo                // int32 by row: row of dst
 	headDst
-	headLDD   // bytes
-	headGamma // float32 by column
-	headBeta  // float32 by column
-	headStats // 72 vectors: four of the rows' means, four of 1/deviation, four of the deviations, then scratch
-	headEps   // float32
-	headAlpha // float32
-	headInv   // float32
-	headLo    // float32
-	headHi    // float32
-	headZero  // integer
+	headLDD    // bytes
+	headGamma  // float32 by column; of heads of 32 columns: or nil, beta is not read then
+	headBeta   // float32 by column
+	headStats  // 72 vectors: four of the rows' means, four of 1/deviation, four of the deviations, then scratch
+	headEps    // float32
+	headAlpha  // float32
+	headInv    // float32
+	headLo     // float32
+	headHi     // float32
+	headZero   // integer
+	headMean   // of heads of 32 columns: float32 by row of dst, or nil
+	headSpread // the same
 )
 
 // headSums is where the sums of rows lie in the scratch.
@@ -34,15 +36,12 @@ const headSums = 8 * 64
 // headsPart emits the epilogue of the heads of attention: values, a normalisation
 // of each row where it is wanted, codes.
 func headsPart(m machine) {
-	for _, nv := range []int{2, 4} {
-		name := map[int]string{2: "32", 4: "64"}[nv]
-		h := newHead(m, "headCodes"+name, "writes the codes of up to 64 rows of a head of "+name+" columns; p points to a headArgs.", nv)
-		h.down(func(at, row reg.GPVirtual) { h.write(h.values(at), row) })
-		end()
-		h = newHead(m, "headNormCodes"+name, "normalises up to 64 rows of a head of "+name+" columns and writes their codes; p points to a headArgs.", nv)
-		h.normalised()
-		end()
-	}
+	h := newHead(m, "headCodes64", "writes the codes of up to 64 rows of a head of 64 columns; p points to a headArgs.", 4)
+	h.down(func(at, row reg.GPVirtual) { h.write(h.values(at), row) })
+	end()
+	h = newHead(m, "headNormCodes64", "normalises up to 64 rows of a head of 64 columns and writes their codes; p points to a headArgs.", 4)
+	h.normalised()
+	end()
 }
 
 // head is one head of nv vectors of a tile.
@@ -60,10 +59,8 @@ func newHead(m machine, name, doc string, nv int) *head {
 	h.offset, h.factor, h.bias = h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
 	h.z = inverse{h.broadcast(headAlpha), h.broadcast(headInv), h.broadcast(headLo), h.broadcast(headHi), m.vec()}
 	VPBROADCASTD(h.arg(headZero), h.z.zero)
-	if nv == 4 {
-		h.order = m.vec()
-		VMOVUPS(byteOrder(), h.order)
-	}
+	h.order = m.vec()
+	VMOVUPS(byteOrder(), h.order)
 	return h
 }
 
@@ -112,12 +109,6 @@ func (h *head) write(v []reg.VecVirtual, row reg.GPVirtual) {
 	ADDQ(h.arg(headDst), d)
 	for j := range v {
 		h.z.codes(h.machine, v[j])
-	}
-	if h.nv == 2 {
-		for j := range v {
-			VPMOVDB(v[j], Mem{Base: d, Disp: 16 * j})
-		}
-		return
 	}
 	packBytes(v, h.order)
 	VMOVUPS(v[0], Mem{Base: d})

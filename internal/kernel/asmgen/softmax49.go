@@ -315,7 +315,8 @@ func (w *window) last(at, rows reg.GPVirtual) reg.VecVirtual {
 	return t
 }
 
-// windowsPart emits what only windows of 7 × 7 tokens need.
+// windowsPart emits what attention in windows of 7 × 7 tokens with heads of 32 columns needs.
 func windowsPart(m machine) {
 	softmaxWindow(m)
+	heads32(m)
 }
