@@ -59,32 +59,36 @@ func (f fields) unpack(dst, src []uint8, width, k int) []uint8 {
 	ld, n := fieldsRow(width, k), (k+3)/4
 	to := words(dst)
 	for c := range PanelWidth {
-		s, d := src[c*ld:][:ld], to[c*n:][:n]
-		plane := s[ld/3*2:]
-		switch width {
-		case 8:
-			for g := range d {
-				d[g] = spread8(binary.LittleEndian.Uint32(s[4*g:]))
-			}
-		case 4:
-			for g := range d {
-				x := uint64(s[2*g]) | uint64(s[2*g+1])<<8
-				x = (x | x<<24) & 0x000000ff_000000ff
-				d[g] = (x | x<<12) & 0x000f000f_000f000f
-			}
-		case 3:
-			for g := range d {
-				x := uint64(plane[g/2] >> (4 * (g % 2)) & 15)
-				x = (x | x<<30) & 0x00000003_00000003
-				d[g] = spread2(s[g]) | (x|x<<15)&0x00010001_00010001<<2
-			}
-		default:
-			for g := range d {
-				d[g] = spread2(s[g])
-			}
-		}
+		f.unpackRow(to[c*n:][:n], src[c*ld:][:ld], width)
 	}
 	return dst
+}
+
+// unpackRow unpacks the groups d of one output.
+func (f fields) unpackRow(d []uint64, s []uint8, width int) {
+	plane := s[len(s)/3*2:]
+	switch width {
+	case 8:
+		for g := range d {
+			d[g] = spread8(binary.LittleEndian.Uint32(s[4*g:]))
+		}
+	case 4:
+		for g := range d {
+			x := uint64(s[2*g]) | uint64(s[2*g+1])<<8
+			x = (x | x<<24) & 0x000000ff_000000ff
+			d[g] = (x | x<<12) & 0x000f000f_000f000f
+		}
+	case 3:
+		for g := range d {
+			x := uint64(plane[g/2] >> (4 * (g % 2)) & 15)
+			x = (x | x<<30) & 0x00000003_00000003
+			d[g] = spread2(s[g]) | (x|x<<15)&0x00010001_00010001<<2
+		}
+	default:
+		for g := range d {
+			d[g] = spread2(s[g])
+		}
+	}
 }
 
 // spread2 puts four codes of 2 bits, spread8 four bytes, in fields of 16 bits.
