@@ -356,8 +356,9 @@ func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
 		}
 		q, ld := st.u(s.codes), st.p.values[s.codes].ld
 		if ld == s.perRow*s.width && col == 0 && cols == s.width {
-			h.head = kernel.Head{Dst: q, LD: s.width, Rows: len(s.to), To: s.to[u:][:n]}
-			h.w.HeadTile(&h.head, h.tile, kernel.PanelWidth, n, cols, a, 0, &s.grid)
+			h.head = kernel.Head{Dst: q, LD: s.width, Rows: len(s.to)}
+			h.end.Set(&h.head, cols, a, 0, &s.grid)
+			h.w.HeadTile(&h.end, s.to[u:], h.tile, kernel.PanelWidth, n)
 			continue
 		}
 		for i := 0; i < n; {

@@ -164,33 +164,57 @@ func (f *fuser) headsOf(s step) bool {
 		f.remove(h)
 	}
 	l.op += "+Heads"
+	if l.k <= narrowInputs {
+		l.tile = 4 * kernel.TileRows
+	} else {
+		l.tile = 2 * kernel.TileRows
+	}
+	f.c.p.hand.ask(l.tile*kernel.PanelWidth, 0, 0)
 	return true
 }
 
-// finishHeads ends the sums of rows r .. r+m-1 and of the columns from col on, head
-// by head.
-func (s *packedLinear) finishHeads(st *State, h *hand, r, m, col, cols int) {
+// beginHeads prepares finishHeads for the columns from col on.
+func (s *packedLinear) beginHeads(st *State, h *hand, col, cols int) {
 	w := s.n / len(s.heads)
-	d := &h.head
+	for len(h.ends) < max(1, cols/w) {
+		h.ends = append(h.ends, kernel.HeadEnd{})
+	}
 	for c := 0; c < cols; c += w {
 		unit := (col + c) / w
 		o := s.heads[unit]
+		d := &h.head
 		*d = kernel.Head{Dst: st.u(o.codes), LD: st.p.values[o.codes].ld, Rows: o.mats * o.rows, Norm: o.norm, Eps: o.eps}
 		if o.norm {
 			d.Gamma, d.Beta, d.Mean, d.Spread = opt(st.v, o.gamma), opt(st.v, o.beta), opt(st.v, o.mean), opt(st.v, o.spread)
 		}
-		to := s.headTo[unit*s.m+r:][:m]
+		g := s.headGrid[unit]
+		if g == nil {
+			g = o.gridOf(s.headTo[unit*s.m])
+		}
+		h.ends[c/w].Set(d, w, &s.affine, col+c, g)
+	}
+}
+
+// finishHeads ends the sums of rows r .. r+m-1 and of the columns from col on, head
+// by head.
+func (s *packedLinear) finishHeads(h *hand, r, m, col, cols int) {
+	w := s.n / len(s.heads)
+	for c := 0; c < cols; c += w {
+		unit := (col + c) / w
+		to, e := s.headTo[unit*s.m+r:][:m], &h.ends[c/w]
+		if s.headGrid[unit] != nil {
+			h.w.HeadTile(e, to, h.tile[c:], kernel.PanelWidth, m)
+			continue
+		}
 		for i := 0; i < m; {
 			// rows of one quantiser go together
-			g, run := s.headGrid[unit], m-i
-			if g == nil {
-				g = o.gridOf(to[i])
-				for run = 1; i+run < m && o.gridOf(to[i+run]) == g; {
-					run++
-				}
+			o, run := s.heads[unit], 1
+			g := o.gridOf(to[i])
+			for i+run < m && o.gridOf(to[i+run]) == g {
+				run++
 			}
-			d.To = to[i : i+run]
-			h.w.HeadTile(d, h.tile[i*kernel.PanelWidth+c:], kernel.PanelWidth, run, w, &s.affine, col+c, g)
+			e.Set(&e.Head, w, &s.affine, col+c, g)
+			h.w.HeadTile(e, to[i:], h.tile[i*kernel.PanelWidth+c:], kernel.PanelWidth, run)
 			i += run
 		}
 	}

@@ -142,6 +142,9 @@ func (s *packedLinear) item(st *State, h *hand, l lane, panel int) {
 	}
 	x, ld := st.u(from), st.p.values[from].ld
 	h.w.Panel(s.weight.w, panel)
+	if s.heads != nil {
+		s.beginHeads(st, h, panel*kernel.PanelWidth, min(kernel.PanelWidth, s.n-panel*kernel.PanelWidth))
+	}
 	for r := lo; r < hi; r += s.tile {
 		m := min(s.tile, hi-r)
 		if s.left >= 0 {
@@ -158,7 +161,7 @@ func (s *packedLinear) finish(st *State, h *hand, r, m, col int) {
 	cols := min(kernel.PanelWidth, s.n-col)
 	switch {
 	case s.heads != nil:
-		s.finishHeads(st, h, r, m, col, cols)
+		s.finishHeads(h, r, m, col, cols)
 	case s.codes >= 0 && s.gelu == nil:
 		s.finishElements(st, h, r, m, col, cols)
 	case s.codes >= 0:

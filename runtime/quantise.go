@@ -16,6 +16,8 @@ type hand struct {
 	affine kernel.Affine
 	logits kernel.Logits
 	head   kernel.Head
+	end    kernel.HeadEnd
+	ends   []kernel.HeadEnd // by head of a panel
 }
 
 // handSize is what the steps of a program ask of a hand.

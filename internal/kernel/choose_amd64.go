@@ -19,7 +19,7 @@ var avx512 = set{
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
 	gemm16: gemm16AVX512, gemm16Cols: gemm16ColsAVX512, maxAbs: maxAbsAVX512, maxAbsCols: maxAbsColsAVX512, quantize16: quantize16AVX512,
 	form: lowBitVNNI, dequant: dequantAVX512, dequantAdd: dequantAddAVX512, dequantQuantize: dequantQuantizeAVX512, dequantGelu: dequantGeluAVX512,
-	headTile: headTileAVX512, layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
+	headTile: headTileAVX512, headEnd: headEndAVX512, layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
 }
 
 var avx2 = set{

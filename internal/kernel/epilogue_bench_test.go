@@ -52,12 +52,14 @@ func BenchmarkEpilogue(b *testing.B) {
 			to[i] = int32(i)
 		}
 		for _, cols := range []int{32, 64} {
-			t := t
-			t.cols, t.row = cols, nil
-			h := &Head{Dst: u, LD: n, Rows: m, To: to}
-			run(fmt.Sprint("head", cols), m*cols, func() { s.headTile(s, &w, h, t, *g) })
-			h = &Head{Dst: u, LD: n, Rows: m, To: to, Norm: true, Eps: 1e-6, Mean: d[:m], Spread: d[m:]}
-			run(fmt.Sprint("headNorm", cols), m*cols, func() { s.headTile(s, &w, h, t, *g) })
+			f := *f
+			f.Row = nil
+			var e HeadEnd
+			e.setFor(s, &Head{Dst: u, LD: n, Rows: m}, cols, &f, 0, g)
+			run(fmt.Sprint("head", cols), m*cols, func() { w.HeadTile(&e, to, tile, n, m) })
+			var norm HeadEnd
+			norm.setFor(s, &Head{Dst: u, LD: n, Rows: m, Norm: true, Eps: 1e-6, Mean: d[:m], Spread: d[m:]}, cols, &f, 0, g)
+			run(fmt.Sprint("headNorm", cols), m*cols, func() { w.HeadTile(&norm, to, tile, n, m) })
 		}
 		run("softmaxQuantize", len(logits), func() {
 			s.softmaxQuantize(s, &w, codes, 197, logits, 197, 197, 197, Logits{Factor: 0.01}, Grid{Alpha: 0.01, Qp: 15})

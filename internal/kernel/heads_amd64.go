@@ -22,6 +22,8 @@ type headArgs struct {
 	lo, _, hi, _ float32
 	zero         int
 	mean, spread *float32
+
+	call func(p *byte) // nil: by the other kernels
 }
 
 // noGamma stands in for a gamma that is left out, as noBias for a beta.
@@ -35,65 +37,63 @@ var noGamma = func() (g [PanelWidth]float32) {
 // headRows is the number of rows of one call.
 const headRows = 64
 
-func headTileAVX512(s *set, w *Workspace, h *Head, t tileArgs, g Grid) {
-	if t.cols != 64 && (t.cols != 32 || g.Qn+g.Offset != 0) || g.inv == 0 || t.row != nil || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 {
-		headTile(s, w, h, t, g)
+// headEndAVX512 fills in what all calls share.
+func headEndAVX512(e *HeadEnd) {
+	t, g, p := &e.part, &e.grid, &e.fast
+	p.call = nil
+	if t.cols != 64 && (t.cols != 32 || g.Qn+g.Offset != 0) || g.inv == 0 || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 || len(e.Dst) == 0 {
 		return
 	}
-	w.heads = grow(w.heads, 2*headRows+16*headRows)
-	p := headArgs{
-		ldt: 4 * t.ldt, offset: &noOffset[0], factor: &t.factor[0], bias: &noBias[0], dst: &h.Dst[0], ldd: h.LD, gamma: &noGamma[0], beta: &noBias[0],
-		stats: &w.heads[0], eps: h.Eps, alpha: g.Alpha, inv: g.inv, zero: int(g.Zp + g.Offset),
-	}
+	p.offset, p.factor, p.bias, p.dst, p.ldd = &noOffset[0], &t.factor[0], &noBias[0], &e.Dst[0], e.LD
+	p.gamma, p.beta, p.eps, p.alpha, p.inv, p.zero = &noGamma[0], &noBias[0], e.Eps, g.Alpha, g.inv, int(g.Zp+g.Offset)
 	p.lo, p.hi = g.bounds()
+	p.mean, p.spread = unsafe.SliceData(e.Mean), unsafe.SliceData(e.Spread)
 	if t.offset != nil {
 		p.offset = &t.offset[0]
 	}
 	if t.bias != nil {
 		p.bias = &t.bias[0]
 	}
-	if h.Gamma != nil {
-		p.gamma = &h.Gamma[0]
+	if e.Gamma != nil {
+		p.gamma = &e.Gamma[0]
 	}
-	if h.Beta != nil {
-		p.beta = &h.Beta[0]
+	if e.Beta != nil {
+		p.beta = &e.Beta[0]
 	}
-	if t.cols == 32 {
-		// These write the moments themselves, and have a form without gamma and beta.
-		if h.Gamma == nil && h.Beta == nil {
+	switch {
+	case t.cols == 64 && e.Norm:
+		p.call = headNormCodes64AVX512
+	case t.cols == 64:
+		p.call = headCodes64AVX512
+	case !e.Norm:
+		p.call = headCodes32AVX512
+	default:
+		p.call = headNormCodes32AVX512
+		if e.Gamma == nil && e.Beta == nil {
 			p.gamma = nil
 		}
-		if h.Norm && (h.Mean != nil || h.Spread != nil) {
-			p.mean, p.spread = w.moment(h.Mean, h.Rows), w.moment(h.Spread, h.Rows)
-		}
-	}
-	for i := 0; i < t.m; {
-		n := min(t.m-i, headRows)
-		p.tile, p.rows, p.to = &t.tile[i*t.ldt], n, &h.To[i]
-		q := (*byte)(unsafe.Pointer(&p))
-		switch {
-		case h.Norm && t.cols == 32:
-			headNormCodes32AVX512(q)
-		case h.Norm:
-			headNormCodes64AVX512(q)
-		case t.cols == 32:
-			headCodes32AVX512(q)
-		default:
-			headCodes64AVX512(q)
-		}
-		if t.cols == 64 && h.Norm && (h.Mean != nil || h.Spread != nil) {
-			h.scatter(h.To[i:i+n], w.heads, w.heads[2*headRows:])
-		}
-		i += n
 	}
 }
 
-// moment is where moments go: to scratch if nobody wants them.
-func (w *Workspace) moment(wanted []float32, rows int) *float32 {
-	if wanted == nil {
-		wanted = w.row(rows)
+func headTileAVX512(w *Workspace, e *HeadEnd, to []int32, tile []int32, ldt, m int) {
+	p := &e.fast
+	if p.call == nil {
+		headTile(w, e, to, tile, ldt, m)
+		return
 	}
-	return &wanted[0]
+	if e.Norm {
+		w.heads = grow(w.heads, 2*headRows+16*headRows)
+		p.stats = &w.heads[0]
+	}
+	p.ldt = 4 * ldt
+	for i := 0; i < m; i += headRows {
+		n := min(m-i, headRows)
+		p.tile, p.rows, p.to = &tile[i*ldt], n, &to[i]
+		p.call((*byte)(unsafe.Pointer(p)))
+		if e.Norm && e.part.cols == 64 && (e.Mean != nil || e.Spread != nil) {
+			e.scatter(to[i:i+n], w.heads, w.heads[2*headRows:])
+		}
+	}
 }
 
 // scatter writes the moments of the rows to, neighbours together.

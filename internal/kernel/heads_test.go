@@ -19,6 +19,7 @@ func TestHeadTile(t *testing.T) {
 				for m := 1; m <= 40; m += 1 + m/30 {
 					nils, ldt, ld := m%8|4*(m/8%2), PanelWidth, cols+m%3
 					tile, f := sums(r, m, cols, ldt, nils)
+					f.Row = nil
 					a, _ := tileOf(tile, ldt, m, cols, f, 2)
 					values := make([]float32, m*cols)
 					s.dequant(a, values, cols)
@@ -41,7 +42,7 @@ func TestHeadTile(t *testing.T) {
 							if g.Alphas != nil {
 								continue
 							}
-							h := &Head{LD: ld, Rows: m, To: to, Norm: norm == 1, Gamma: gamma, Beta: beta, Eps: 1e-6}
+							h := &Head{LD: ld, Rows: m, Norm: norm == 1, Gamma: gamma, Beta: beta, Eps: 1e-6}
 							x, mean, spread := slices.Clone(values), make([]float32, m), make([]float32, m)
 							if h.Norm {
 								h.Mean, h.Spread = make([]float32, m), make([]float32, m)
@@ -56,10 +57,10 @@ func TestHeadTile(t *testing.T) {
 							}
 							what := fmt.Sprint(s.name, " ", cols, " columns, grid ", i, " norm ", norm)
 							guarded(t, what, 0x77, m, cols, ld, want, func(d []uint8) {
-								b := a
-								b.tile = slices.Clone(a.tile)
+								var e HeadEnd
 								h.Dst = d
-								s.headTile(s, &w, h, b, *g)
+								e.setFor(s, h, cols, f, 2, g)
+								w.HeadTile(&e, to, slices.Clone(tile), ldt, m)
 							})
 							if h.Norm && (!slices.Equal(h.Mean, mean) || !slices.Equal(h.Spread, spread)) {
 								t.Fatalf("%s: mean %v spread %v, want %v %v", what, h.Mean, h.Spread, mean, spread)

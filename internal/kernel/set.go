@@ -61,7 +61,8 @@ type set struct {
 	dequantAdd        func(t tileArgs, dst []float32, ldd int, res []float32, ldr int)
 	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g Grid, col int)
 	dequantGelu       func(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable)
-	headTile          func(s *set, w *Workspace, h *Head, t tileArgs, g Grid)
+	headTile          func(w *Workspace, e *HeadEnd, to []int32, tile []int32, ldt, m int)
+	headEnd           func(e *HeadEnd) // prepares e.fast; nil: nothing to prepare
 	layerNormQuantize func(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid)
 	softmaxQuantize   func(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid)
 }

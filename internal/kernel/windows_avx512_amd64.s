@@ -1375,25 +1375,37 @@ sixteen39:
 	SUBQ         $0x10, SI
 	JG           sixteen39
 	MOVQ         144(AX), DX
-	MOVQ         152(AX), BX
 	TESTQ        DX, DX
 	JZ           noMoments40
-	XORQ         SI, SI
+	XORQ         BX, BX
 
 moments41:
-	MOVQ    48(AX), DI
-	MOVLQSX (DI)(SI*4), DI
-	MOVL    (CX)(SI*4), R8
-	MOVL    R8, (DX)(DI*4)
-	MOVL    512(CX)(SI*4), R8
-	MOVL    R8, (BX)(DI*4)
-	INCQ    SI
-	CMPQ    SI, 16(AX)
+	MOVQ    48(AX), SI
+	MOVLQSX (SI)(BX*4), SI
+	MOVL    (CX)(BX*4), DI
+	MOVL    DI, (DX)(SI*4)
+	INCQ    BX
+	CMPQ    BX, 16(AX)
 	JLT     moments41
 
 noMoments40:
+	MOVQ  152(AX), DX
+	TESTQ DX, DX
+	JZ    noMoments42
+	XORQ  BX, BX
+
+moments43:
+	MOVQ    48(AX), SI
+	MOVLQSX (SI)(BX*4), SI
+	MOVL    512(CX)(BX*4), DI
+	MOVL    DI, (DX)(SI*4)
+	INCQ    BX
+	CMPQ    BX, 16(AX)
+	JLT     moments43
+
+noMoments42:
 	CMPQ    72(AX), $0x00
-	JEQ     plain42
+	JEQ     plain44
 	MOVQ    72(AX), DX
 	VMOVUPS (DX), Z0
 	VMOVUPS 64(DX), Z1
@@ -1405,7 +1417,7 @@ noMoments40:
 	MOVQ    (AX), DX
 	XORQ    BX, BX
 
-pairs44:
+pairs46:
 	MOVQ          DX, SI
 	ADDQ          8(AX), SI
 	LEAQ          1(BX), DI
@@ -1472,16 +1484,16 @@ pairs44:
 	ADDQ          8(AX), DX
 	ADDQ          $0x02, BX
 	CMPQ          BX, R8
-	JLE           pairs44
-	JMP           out43
+	JLE           pairs46
+	JMP           out45
 
-plain42:
+plain44:
 	MOVQ 16(AX), R8
 	DECQ R8
 	MOVQ (AX), DX
 	XORQ BX, BX
 
-pairs45:
+pairs47:
 	MOVQ          DX, SI
 	ADDQ          8(AX), SI
 	LEAQ          1(BX), DI
@@ -1544,8 +1556,8 @@ pairs45:
 	ADDQ          8(AX), DX
 	ADDQ          $0x02, BX
 	CMPQ          BX, R8
-	JLE           pairs45
+	JLE           pairs47
 
-out43:
+out45:
 	VZEROUPPER
 	RET
