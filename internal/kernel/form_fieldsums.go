@@ -17,17 +17,22 @@ type fieldSums struct {
 }
 
 // weightsGo is formGo for weights.
-func weightsGo(width, abits, k int) form {
-	f, ok := formGo(width, abits).(fields)
-	if !ok {
-		return formGo(width, abits)
+func weightsGo(width, abits, _ int) form { return weightForms[width][abits] }
+
+// weightForms are made once, since a form in an interface takes memory of its own.
+var weightForms = func() (forms [9][9]form) {
+	for width := 2; width <= 8; width++ {
+		for abits := 1; abits <= 8; abits++ {
+			forms[width][abits] = formGo(width, abits)
+			f, ok := forms[width][abits].(fields)
+			s := 1<<width + 1<<abits - 2
+			if pairs := (1<<16 - 1) / (4 * s * s); ok && pairs > 1 {
+				forms[width][abits] = fieldSums{f, pairs}
+			}
+		}
 	}
-	s := 1<<width + 1<<abits - 2
-	if pairs := (1<<16 - 1) / (4 * s * s); pairs > 1 {
-		return fieldSums{f, pairs}
-	}
-	return f
-}
+	return forms
+}()
 
 // groups is the number of words of an output or a row: an even one.
 func (fieldSums) groups(k int) int { return (k + 7) / 8 * 2 }
