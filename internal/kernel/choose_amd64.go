@@ -41,11 +41,10 @@ var avx2 = set{
 // sets lists the implementations that this machine can run, best first.
 func sets() []*set {
 	s := []*set{&portable}
-	switch {
-	case sumsFaster():
-		avx512.fixed, avx512.gemm16, avx512.gemm16Cols = weightsSums, gemm16Sums, gemm16ColsSums
-	case cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VNNI:
-		avx512.fixed = weightsLookup
+	lookup, sums := cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VNNI, sumsFaster()
+	avx512.fixed = weightsFor(lookup, sums)
+	if sums {
+		avx512.gemm16, avx512.gemm16Cols = gemm16Sums, gemm16ColsSums
 	}
 	if !cpu.X86.HasAVX512VNNI {
 		avx512.igemm, avx512.form, avx512.gemm16, avx512.gemm16Cols = igemmAVX2, lowBitAVX2, gemm16AVX2, gemm16ColsAVX2
@@ -57,6 +56,24 @@ func sets() []*set {
 		}
 	}
 	return s
+}
+
+// weightsFor chooses the products of weights that a processor with AVX-512 is fastest at.
+func weightsFor(lookup, sums bool) func(bits, abits, k int) form {
+	switch {
+	case lookup && sums:
+		return func(bits, abits, k int) form {
+			if lookupFits(bits, abits, k) {
+				return formLookup{}
+			}
+			return weightsSums(bits, abits, k)
+		}
+	case lookup:
+		return weightsLookup
+	case sums:
+		return weightsSums
+	}
+	return nil
 }
 
 // sumsFaster reports whether the processor adds more vectors in a cycle than it

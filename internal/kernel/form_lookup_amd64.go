@@ -25,8 +25,10 @@ const lookupBias = 18
 // lookupInputs is a number of inputs whose sums fit in 16 bits.
 const lookupInputs = 3 * (1<<16 - 1) / 27
 
+func lookupFits(bits, abits, k int) bool { return bits == 2 && abits <= 2 && k <= lookupInputs }
+
 func weightsLookup(bits, abits, k int) form {
-	if bits == 2 && abits <= 2 && k <= lookupInputs {
+	if lookupFits(bits, abits, k) {
 		return formLookup{}
 	}
 	return lowBitVNNI(bits, abits)
