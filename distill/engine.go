@@ -27,7 +27,8 @@ type engine struct {
 	plans            map[int]*plan // by images of a shard
 	workers          []*worker
 	busy             int         // workers that a batch keeps at work
-	total            [][]float32 // summed gradients
+	total            [][]float32 // gradients of the batch; the first worker's or sum
+	sum              [][]float32 // where workers do several shards; made when needed
 
 	data     Source
 	mayCache bool          // the teacher's answers may be kept
@@ -96,7 +97,6 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 		w := &worker{student: map[int]*runtime.State{}, teacher: map[int]*runtime.State{}, dgd: map[*dgdPlan]*dgdState{}, grads: zeros(params)}
 		e.workers = append(e.workers, w)
 	}
-	e.total = zeros(params)
 	e.mayCache = e.cacheable(j.Data)
 	return e, nil
 }

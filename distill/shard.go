@@ -52,9 +52,13 @@ func (e *engine) run(b *dataset.Batch) (Parts, error) {
 	return meanParts(sums, n), nil
 }
 
-// addShards moves the gradients of as many workers, who did a shard each, into the
-// total, in the order of the shards.
+// addShards adds the gradients of as many workers, who did a shard each, to those of the
+// first, in the order of the shards.
 func (e *engine) addShards(shards int) {
+	e.total = e.workers[0].grads
+	if shards == 1 {
+		return
+	}
 	var pieces []chunk
 	for i, t := range e.total {
 		for at := 0; at < len(t); at += chunkLen {
@@ -64,8 +68,8 @@ func (e *engine) addShards(shards int) {
 	parallel(e.busy, len(pieces), func(k int) {
 		lap := e.phases.clock()
 		c := pieces[k]
-		for s, w := range e.workers[:shards] {
-			move(e.total[c.p][c.lo:c.hi], w.grads[c.p][c.lo:c.hi], s == 0)
+		for _, w := range e.workers[1:shards] {
+			runtime.AddTo(e.total[c.p][c.lo:c.hi], w.grads[c.p][c.lo:c.hi])
 		}
 		lap(phaseSum)
 	})
@@ -74,6 +78,12 @@ func (e *engine) addShards(shards int) {
 // inTurns lets the workers take the shards as they come; each adds its gradient to the
 // total after that of the shard before has been added.
 func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s int)) {
+	if e.sum == nil {
+		for _, g := range e.workers[0].grads {
+			e.sum = append(e.sum, make([]float32, len(g)))
+		}
+	}
+	e.total = e.sum
 	added := make([]chan struct{}, shards+1)
 	for i := range added {
 		added[i] = make(chan struct{})
@@ -91,7 +101,11 @@ func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s i
 				lap := e.phases.clock()
 				<-added[s]
 				for i, g := range w.grads {
-					move(e.total[i][:len(g)], g, s == 0)
+					if s == 0 {
+						copy(e.total[i], g)
+					} else {
+						runtime.AddTo(e.total[i], g)
+					}
 				}
 				lap(phaseSum)
 				close(added[s+1])
@@ -99,16 +113,6 @@ func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s i
 		})
 	}
 	wg.Wait()
-}
-
-// move adds a gradient to the total, or writes it where it is the first, and clears it.
-func move(total, g []float32, first bool) {
-	if first {
-		copy(total, g)
-	} else {
-		runtime.AddTo(total, g)
-	}
-	clear(g)
 }
 
 func meanParts(sums []lossSums, n int) Parts {

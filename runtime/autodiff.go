@@ -92,6 +92,10 @@ func (c *compiler) planBackward() error {
 			return err
 		}
 	}
+	for _, id := range p.params {
+		r := p.values[id].root
+		p.unreached = append(p.unreached, state[r].gaps(r, 0, p.values[r].n)...)
+	}
 	return nil
 }
 
@@ -121,8 +125,10 @@ func (c *compiler) planBackStep(index int, st step, state map[int]written, has f
 	if !wanted {
 		return nil
 	}
+	empty := true // a step that has nothing to do does not write zeros either
 	for _, id := range b.out {
 		if v := &p.values[id]; v.elem == ir.Float32 {
+			empty = empty && v.n == 0
 			k.clear = append(k.clear, state[v.root].gaps(v.root, v.off, v.off+v.n)...)
 		}
 	}
@@ -131,13 +137,9 @@ func (c *compiler) planBackStep(index int, st step, state map[int]written, has f
 		if d.want = has(d.id); !d.want {
 			continue
 		}
-		if p.values[v.root].param >= 0 {
-			d.acc = true
-			continue
-		}
 		gaps := state[v.root].gaps(v.root, v.off, v.off+v.n)
 		switch {
-		case len(gaps) == 1 && gaps[0].lo == v.off && gaps[0].hi == v.off+v.n:
+		case !empty && len(gaps) == 1 && gaps[0].lo == v.off && gaps[0].hi == v.off+v.n:
 			d.acc = false
 		default:
 			d.acc = true

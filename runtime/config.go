@@ -61,16 +61,17 @@ type Config struct {
 // Program is a graph compiled at fixed shapes: a list of steps and one memory
 // plan. It is immutable and may be shared; States made from it carry the data.
 type Program struct {
-	steps  []step
-	back   []backStep // in the order of execution
-	values []value
-	byIR   map[*ir.Value]int // the caller's values; see valueOf
-	inputs []*ir.Value
-	output []*ir.Value
-	inputN map[*ir.Value]int
-	params []int // value of Config.Params[i]
-	seeds  []int
-	train  bool
+	steps     []step
+	back      []backStep // in the order of execution
+	unreached []piece    // of the parameters' gradients, written by no step
+	values    []value
+	byIR      map[*ir.Value]int // the caller's values; see valueOf
+	inputs    []*ir.Value
+	output    []*ir.Value
+	inputN    map[*ir.Value]int
+	params    []int // value of Config.Params[i]
+	seeds     []int
+	train     bool
 
 	floats                     int // arena length in float32
 	u8, i8, i16, i32, f64, tmp int // longest scratch of each kind that a step asks for

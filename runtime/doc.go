@@ -19,7 +19,7 @@
 //	err = s.Forward()
 //	logits := s.Value(g.Outputs[0])
 //	seed := s.Seed(g.Outputs[0]) // += dLoss/dlogits
-//	s.Backward(grads)            // grads[i] += dLoss/dparams[i]
+//	s.Backward(grads)            // grads[i] = dLoss/dparams[i]
 //
 // A State is single-threaded and gives the same bits for the same inputs;
 // threads work on States of their own, on shards of a batch (Parallel).

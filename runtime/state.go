@@ -206,7 +206,7 @@ func (s *State) clearSeeds() {
 	}
 }
 
-// Backward adds dLoss/dParams[i] to grads[i], which has the length of
+// Backward writes dLoss/dParams[i] to grads[i], which has the length of
 // Config.Params[i]. It must follow a Forward and may be called once for it. It
 // panics when the program was not compiled for training or a length is wrong.
 func (s *State) Backward(grads [][]float32) {
@@ -227,6 +227,9 @@ func (s *State) Backward(grads [][]float32) {
 		if x := &p.values[i]; x.kind == viewOf && p.values[x.root].param >= 0 {
 			s.g[i] = s.g[x.root][x.off : x.off+x.n]
 		}
+	}
+	for _, c := range p.unreached {
+		clear(s.g[c.root][c.lo:c.hi])
 	}
 	for i := range p.back {
 		b := &p.back[i]

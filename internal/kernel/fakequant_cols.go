@@ -14,6 +14,10 @@ func FakeQuantCols(dst, x, alpha, zp []float32, qn, qp float32, rows, n int) {
 	}
 }
 
+// colRows is the number of rows that sets go down at a time: they fetch the eighth row
+// after the one at work, which is then that of the same strip in the next call.
+const colRows = 8
+
 // FakeQuantColsBackward is FakeQuantBackward with one group per column: it adds
 // the gradients of the scales to dalpha and of the zero points to dzp, both of
 // length n, each column from its first row to its last in float64. dx and dzp
@@ -32,8 +36,16 @@ func FakeQuantColsBackward(dx, x, dy, alpha, zp []float32, qn, qp float32, dalph
 	if dzp != nil {
 		need("dzp", len(dzp), n)
 	}
-	if rows > 0 && n > 0 {
-		active.fakeQuantColsBackward(dx, x, dy, alpha, zp, qn, qp, dalpha, dzp, rows, n, acc)
+	if n <= 0 {
+		return
+	}
+	for r := 0; r < rows; r += colRows {
+		m, at := min(colRows, rows-r), r*n
+		var d []float32
+		if dx != nil {
+			d = dx[at:][:m*n]
+		}
+		active.fakeQuantColsBackward(d, x[at:][:m*n], dy[at:][:m*n], alpha, zp, qn, qp, dalpha, dzp, m, n, acc)
 	}
 }
 
