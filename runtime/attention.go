@@ -256,20 +256,10 @@ func (s packHeads) item(st *State, h *hand, l lane, i int) {
 	lo, _ := l.rows(s.mats)
 	i += lo
 	p := &st.heads[s.slot]
-	pack := func(o *kernel.Operand, codes, width, bits int, f func(o *kernel.Operand, j0, rows int, codes []uint8, ld, offset int)) {
-		ld := st.p.values[codes].ld
-		f(o, 0, s.keys, st.u(codes)[i*s.keys*ld:], ld, 1<<(bits-1))
-	}
-	pack(p.k[i], s.k, s.depth, s.kbits, kernel.PackRows[uint8])
-	pack(p.v[i], s.v, s.width, s.vbits, kernel.PackCols[uint8])
-	for j := range s.panels {
-		sums := p.sums[i][j*kernel.PanelWidth:][:kernel.PanelWidth]
-		h.w.Select(p.k[i], j)
-		h.w.PanelSums(sums)
-		for c := range sums {
-			sums[c] *= s.zq
-		}
-	}
+	k, ldk := st.u(s.k), st.p.values[s.k].ld
+	h.w.PackKeys(p.k[i], k[i*s.keys*ldk:], ldk, 1<<(s.kbits-1), p.sums[i], s.zq)
+	v, ldv := st.u(s.v), st.p.values[s.v].ld
+	kernel.PackCols(p.v[i], 0, s.keys, v[i*s.keys*ldv:], ldv, 1<<(s.vbits-1))
 }
 
 func (s *attend) item(st *State, h *hand, at lane, i int) {

@@ -85,6 +85,8 @@ func lowBitCalls(r *rand.Rand, add func(string, func())) {
 	l := &Logits{Factor: 0.1}
 	add("Tile", func() { w.Panel(x, 0); w.Tile(m, a, 52, tile, PanelWidth) })
 	add("PackRows", func() { PackRows(o, 0, cols, codes, k, 1) })
+	keySums := make([]int32, PanelWidth*o.Panels())
+	add("PackKeys", func() { w.PackKeys(o, codes, k, 1, keySums, 2) })
 	add("PackCols", func() { PackCols(o, 0, k, turned, cols, 1) })
 	add("Select", func() { w.Select(o, 0); w.Tile(m, a, 52, tile, PanelWidth); w.PanelSums(tile) })
 	add("DequantTile", func() { DequantTile(d, cols, tile, PanelWidth, m, cols, f, 0) })

@@ -61,6 +61,33 @@ func PackRows[T uint8 | int8](o *Operand, j0, rows int, codes []T, ld, offset in
 	}
 }
 
+// keyForm is a form that packs a panel with its sums.
+type keyForm interface {
+	putKeys(panel []uint8, k, rows int, codes []uint8, ld int, offset uint8, sums []int32, zero int32) bool
+}
+
+// PackKeys is PackRows of all outputs, and writes zero times the sum of the codes, less
+// offset, of each to sums, which has PanelWidth elements a panel: for a left-hand side with
+// that zero point. Those of outputs beyond n are undefined.
+func (w *Workspace) PackKeys(o *Operand, codes []uint8, ld, offset int, sums []int32, zero int32) {
+	need("sums", len(sums), o.Panels()*PanelWidth)
+	need("codes", len(codes), extent(o.n, o.k, ld))
+	keys, _ := o.form.(keyForm)
+	for j := range o.Panels() {
+		rows, d := min(PanelWidth, o.n-j*PanelWidth), sums[j*PanelWidth:][:PanelWidth]
+		c := codes[j*PanelWidth*ld:]
+		if keys != nil && keys.putKeys(o.data[j*o.size:][:o.size], o.k, rows, c, ld, uint8(offset), d, zero) {
+			continue
+		}
+		PackRows(o, j*PanelWidth, rows, c, ld, offset)
+		w.Select(o, j)
+		w.PanelSums(d)
+		for i := range d {
+			d[i] *= zero
+		}
+	}
+}
+
 // PackCols packs the inputs p0 .. p0+rows-1 of all outputs, such as values by token:
 // row i of codes (ld apart) holds input p0+i of the n outputs. Each code is stored
 // less offset, and must then fit the operand's width. p0 is a multiple of 4, and so

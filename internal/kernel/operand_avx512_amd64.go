@@ -14,10 +14,15 @@ func packRowsAVX512(dst *uint8, stride int, src *uint8, ld int, steps int, offse
 //go:noescape
 func packRows4AVX512(dst *uint8, stride int, src *uint8, ld int, steps int, offset uint8)
 
-// packColsAVX512 writes the codes, less offset, of at most 64 outputs; a step is four rows of codes; steps and cols are positive.
+// packColsAVX512 writes the codes, less offset, of at most 64 outputs, four rows of codes at a time; rows that complete the last four are 0. rows and cols are positive.
 //
 //go:noescape
-func packColsAVX512(dst *uint8, src *uint8, ld int, steps int, cols int, offset uint8)
+func packColsAVX512(dst *uint8, src *uint8, ld int, rows int, cols int, offset uint8)
+
+// packKeysAVX512 packs the codes, less offset, of 16 to 64 outputs of a panel and writes zero times the sum of those of each; a step is 16 codes; steps is positive.
+//
+//go:noescape
+func packKeysAVX512(dst *uint8, src *uint8, ld int, steps int, rows int, offset uint8, sums *int32, zero int32)
 
 // store4AVX512 stores 32 inputs of 64 outputs a step; rows of src are row bytes apart, steps is positive.
 //

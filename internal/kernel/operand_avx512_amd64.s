@@ -131,13 +131,13 @@ loop2:
 	VZEROUPPER
 	RET
 
-// func packColsAVX512(dst *uint8, src *uint8, ld int, steps int, cols int, offset uint8)
+// func packColsAVX512(dst *uint8, src *uint8, ld int, rows int, cols int, offset uint8)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·packColsAVX512(SB), NOSPLIT, $0-41
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         ld+16(FP), DX
-	MOVQ         steps+24(FP), BX
+	MOVQ         rows+24(FP), BX
 	MOVB         offset+40(FP), SI
 	MOVBLZX      SI, SI
 	VMOVD        SI, X0
@@ -150,19 +150,21 @@ TEXT ·packColsAVX512(SB), NOSPLIT, $0-41
 
 full3:
 	KMOVQ DI, K1
+	SUBQ  $0x04, BX
+	JLT   tail5
 
 loop4:
 	VMOVDQU8.Z (CX), K1, Z1
-	VPSUBB     Z0, Z1, Z1
+	VPSUBB.Z   Z0, Z1, K1, Z1
 	ADDQ       DX, CX
 	VMOVDQU8.Z (CX), K1, Z2
-	VPSUBB     Z0, Z2, Z2
+	VPSUBB.Z   Z0, Z2, K1, Z2
 	ADDQ       DX, CX
 	VMOVDQU8.Z (CX), K1, Z3
-	VPSUBB     Z0, Z3, Z3
+	VPSUBB.Z   Z0, Z3, K1, Z3
 	ADDQ       DX, CX
 	VMOVDQU8.Z (CX), K1, Z4
-	VPSUBB     Z0, Z4, Z4
+	VPSUBB.Z   Z0, Z4, K1, Z4
 	ADDQ       DX, CX
 	VPUNPCKLBW Z2, Z1, Z5
 	VPUNPCKHBW Z2, Z1, Z1
@@ -185,10 +187,181 @@ loop4:
 	VMOVUPS    Z5, 128(AX)
 	VMOVUPS    Z1, 192(AX)
 	ADDQ       $+256, AX
-	DECQ       BX
-	JNZ        loop4
+	SUBQ       $0x04, BX
+	JGE        loop4
+
+tail5:
+	ADDQ  $0x04, BX
+	JZ    done6
+	KXORQ K2, K2, K2
+	CMPQ  BX, $0x01
+	JLE   out7
+	KMOVQ K1, K2
+
+out7:
+	KXORQ K3, K3, K3
+	CMPQ  BX, $0x02
+	JLE   out8
+	KMOVQ K1, K3
+
+out8:
+	KXORQ K4, K4, K4
+	CMPQ  BX, $0x03
+	JLE   out9
+	KMOVQ K1, K4
+
+out9:
+	VMOVDQU8.Z (CX), K1, Z1
+	VPSUBB.Z   Z0, Z1, K1, Z1
+	ADDQ       DX, CX
+	VMOVDQU8.Z (CX), K2, Z2
+	VPSUBB.Z   Z0, Z2, K2, Z2
+	ADDQ       DX, CX
+	VMOVDQU8.Z (CX), K3, Z3
+	VPSUBB.Z   Z0, Z3, K3, Z3
+	ADDQ       DX, CX
+	VMOVDQU8.Z (CX), K4, Z4
+	VPSUBB.Z   Z0, Z4, K4, Z4
+	ADDQ       DX, CX
+	VPUNPCKLBW Z2, Z1, Z0
+	VPUNPCKHBW Z2, Z1, Z1
+	VPUNPCKLBW Z4, Z3, Z2
+	VPUNPCKHBW Z4, Z3, Z4
+	VPUNPCKLWD Z2, Z0, Z3
+	VPUNPCKHWD Z2, Z0, Z0
+	VPUNPCKLWD Z4, Z1, Z2
+	VPUNPCKHWD Z4, Z1, Z1
+	VSHUFI32X4 $0x44, Z0, Z3, Z4
+	VSHUFI32X4 $0x44, Z1, Z2, Z5
+	VSHUFI32X4 $0xee, Z0, Z3, Z0
+	VSHUFI32X4 $0xee, Z1, Z2, Z1
+	VSHUFI32X4 $0x88, Z5, Z4, Z2
+	VSHUFI32X4 $0xdd, Z5, Z4, Z3
+	VSHUFI32X4 $0x88, Z1, Z0, Z4
+	VSHUFI32X4 $0xdd, Z1, Z0, Z0
+	VMOVUPS    Z2, (AX)
+	VMOVUPS    Z3, 64(AX)
+	VMOVUPS    Z4, 128(AX)
+	VMOVUPS    Z0, 192(AX)
+	ADDQ       $+256, AX
+
+done6:
 	VZEROUPPER
 	RET
+
+// func packKeysAVX512(dst *uint8, src *uint8, ld int, steps int, rows int, offset uint8, sums *int32, zero int32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV
+TEXT ·packKeysAVX512(SB), NOSPLIT, $0-60
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         ld+16(FP), DX
+	MOVQ         rows+32(FP), BX
+	MOVQ         sums+48(FP), SI
+	MOVB         offset+40(FP), DI
+	MOVBLZX      DI, DI
+	VMOVD        DI, X0
+	VPBROADCASTB X0, Z0
+	MOVL         zero+56(FP), DI
+	VPBROADCASTD DI, Z1
+	VPBROADCASTD onesB<>+0(SB), Z2
+	LEAQ         (DX)(DX*1), DI
+	ADDQ         DI, DI
+	SUBQ         $0x10, BX
+	XORQ         R8, R8
+
+block10:
+	MOVQ   steps+24(FP), R11
+	VXORPS X3, X3, X3
+	MOVQ   R8, R9
+	IMULQ  DX, R9
+	ADDQ   CX, R9
+	LEAQ   (AX)(R8*4), R10
+
+loop11:
+	MOVQ         R9, R12
+	MOVQ         R12, R13
+	VMOVDQU      (R13), X4
+	ADDQ         DX, R13
+	VMOVDQU      (R13), X5
+	ADDQ         DX, R13
+	VMOVDQU      (R13), X6
+	ADDQ         DX, R13
+	VMOVDQU      (R13), X7
+	ADDQ         DI, R12
+	MOVQ         R12, R13
+	VINSERTI32X4 $0x01, (R13), Z4, Z4
+	ADDQ         DX, R13
+	VINSERTI32X4 $0x01, (R13), Z5, Z5
+	ADDQ         DX, R13
+	VINSERTI32X4 $0x01, (R13), Z6, Z6
+	ADDQ         DX, R13
+	VINSERTI32X4 $0x01, (R13), Z7, Z7
+	ADDQ         DI, R12
+	MOVQ         R12, R13
+	VINSERTI32X4 $0x02, (R13), Z4, Z4
+	ADDQ         DX, R13
+	VINSERTI32X4 $0x02, (R13), Z5, Z5
+	ADDQ         DX, R13
+	VINSERTI32X4 $0x02, (R13), Z6, Z6
+	ADDQ         DX, R13
+	VINSERTI32X4 $0x02, (R13), Z7, Z7
+	ADDQ         DI, R12
+	VINSERTI32X4 $0x03, (R12), Z4, Z4
+	ADDQ         DX, R12
+	VINSERTI32X4 $0x03, (R12), Z5, Z5
+	ADDQ         DX, R12
+	VINSERTI32X4 $0x03, (R12), Z6, Z6
+	ADDQ         DX, R12
+	VINSERTI32X4 $0x03, (R12), Z7, Z7
+	VPUNPCKLDQ   Z5, Z4, Z8
+	VPUNPCKHDQ   Z5, Z4, Z10
+	VPUNPCKLDQ   Z7, Z6, Z11
+	VPUNPCKHDQ   Z7, Z6, Z12
+	VPUNPCKLQDQ  Z11, Z8, Z9
+	VPUNPCKHQDQ  Z11, Z8, Z8
+	VPUNPCKLQDQ  Z12, Z10, Z11
+	VPUNPCKHQDQ  Z12, Z10, Z10
+	VPSUBB       Z0, Z9, Z9
+	VMOVUPS      Z9, (R10)
+	VPDPBUSD     Z9, Z2, Z3
+	ADDQ         $+256, R10
+	VPSUBB       Z0, Z8, Z8
+	VMOVUPS      Z8, (R10)
+	VPDPBUSD     Z8, Z2, Z3
+	ADDQ         $+256, R10
+	VPSUBB       Z0, Z11, Z11
+	VMOVUPS      Z11, (R10)
+	VPDPBUSD     Z11, Z2, Z3
+	ADDQ         $+256, R10
+	VPSUBB       Z0, Z10, Z10
+	VMOVUPS      Z10, (R10)
+	VPDPBUSD     Z10, Z2, Z3
+	ADDQ         $+256, R10
+	ADDQ         $0x10, R9
+	DECQ         R11
+	JNZ          loop11
+	VPMULLD      Z1, Z3, Z3
+	VMOVUPS      Z3, (SI)(R8*4)
+	CMPQ         R8, BX
+	JGE          done12
+	ADDQ         $0x10, R8
+	CMPQ         R8, BX
+	CMOVQGT      BX, R8
+	JMP          block10
+
+done12:
+	VZEROUPPER
+	RET
+
+DATA onesB<>+0(SB)/8, $0x0101010101010101
+DATA onesB<>+8(SB)/8, $0x0101010101010101
+DATA onesB<>+16(SB)/8, $0x0101010101010101
+DATA onesB<>+24(SB)/8, $0x0101010101010101
+DATA onesB<>+32(SB)/8, $0x0101010101010101
+DATA onesB<>+40(SB)/8, $0x0101010101010101
+DATA onesB<>+48(SB)/8, $0x0101010101010101
+DATA onesB<>+56(SB)/8, $0x0101010101010101
+GLOBL onesB<>(SB), RODATA|NOPTR, $64
 
 // func store4AVX512(dst *uint8, src *uint8, row int, steps int)
 // Requires: AVX, AVX512BW, AVX512F
@@ -199,7 +372,7 @@ TEXT ·store4AVX512(SB), NOSPLIT, $0-32
 	MOVQ         steps+24(FP), BX
 	VBROADCASTSS field4<>+0(SB), Z0
 
-loop5:
+loop13:
 	MOVQ         CX, SI
 	VMOVUPS      (SI), X1
 	ADDQ         DX, SI
@@ -460,7 +633,7 @@ loop5:
 	ADDQ         $+1024, AX
 	ADDQ         $0x10, CX
 	DECQ         BX
-	JNZ          loop5
+	JNZ          loop13
 	VZEROUPPER
 	RET
 

@@ -47,13 +47,16 @@ func (f formAVX2) putRows(panel []uint8, k, j0, rows int, codes []uint8, ld int,
 }
 
 func (f formVNNI) putCols(panel []uint8, k, p0, rows, cols int, codes []uint8, ld int, offset uint8) {
-	steps := rows / 4
-	if steps > 0 {
-		packColsAVX512(&panel[f.at(k, 0, p0)], &codes[0], ld, steps, cols, offset)
+	packColsAVX512(&panel[f.at(k, 0, p0)], &codes[0], ld, rows, cols, offset)
+}
+
+// putKeys packs a whole panel, and zero times the sums of its outputs; false where it cannot.
+func (f formVNNI) putKeys(panel []uint8, k, rows int, codes []uint8, ld int, offset uint8, sums []int32, zero int32) bool {
+	if k%16 != 0 || rows < 16 {
+		return false
 	}
-	if done := 4 * steps; done < rows {
-		f.interleaved.putCols(panel, k, p0+done, rows-done, cols, codes[done*ld:], ld, offset)
-	}
+	packKeysAVX512(&panel[0], &codes[0], ld, k/16, rows, offset, &sums[0], zero)
+	return true
 }
 
 func (f formAVX2) putCols(panel []uint8, k, p0, rows, cols int, codes []uint8, ld int, offset uint8) {

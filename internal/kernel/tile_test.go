@@ -131,18 +131,27 @@ func (c *lowBit) run(t *testing.T, s *set, w *Workspace, r *rand.Rand) {
 			rows[j*ldr+p], cols[p*ldc+j] = q, q
 		}
 	}
-	for _, byRow := range bools {
+	for _, by := range []string{"rows", "columns", "keys"} {
 		o := newOperand(s, nil, c.bits, c.abits, c.n, c.k)
 		for i := range o.data {
 			o.data[i] = 0x55
 		}
-		if byRow {
+		switch by {
+		case "rows":
 			for j := 0; j < c.n; {
 				m := min(1+r.IntN(40), c.n-j)
 				PackRows(o, j, m, rows[j*ldr:], ldr, offset)
 				j += m
 			}
-		} else {
+		case "keys":
+			zero, sums := int32(r.IntN(16)), make([]int32, o.Panels()*PanelWidth)
+			w.PackKeys(o, rows, ldr, offset, sums, zero)
+			for j, sum := range x.RowSums() {
+				if sums[j] != zero*sum {
+					t.Fatalf("%s W%dA%d %dx%d: %d times the sum of key %d = %d, want %d", s.name, c.bits, c.abits, c.n, c.k, zero, j, sums[j], zero*sum)
+				}
+			}
+		default:
 			for p := 0; p < c.k; {
 				m := min(4*(1+r.IntN(12)), c.k-p)
 				PackCols(o, p, m, cols[p*ldc:], ldc, offset)
@@ -151,7 +160,7 @@ func (c *lowBit) run(t *testing.T, s *set, w *Workspace, r *rand.Rand) {
 		}
 		for j := range o.Panels() {
 			w.Select(o, j)
-			c.check(t, fmt.Sprint(s.name, " operand by row ", byRow), w, j, 0)
+			c.check(t, fmt.Sprint(s.name, " operand by ", by), w, j, 0)
 		}
 	}
 }
