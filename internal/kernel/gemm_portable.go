@@ -1,160 +1,223 @@
 package kernel
 
-// The portable product packs op(A) in panels of tileM rows and op(B) in panels
-// of tileN columns, both with k running slowest and zero-padded, so that the
-// innermost loop reads two short contiguous runs and keeps its sums in registers.
+// The portable product packs op(A) in rows and op(B) in panels of tileN columns, k
+// running slowest, both padded with zeros to whole steps of tileK. One call of tile
+// then multiplies a row by a panel with all its sums in registers. One row and many
+// columns, because every product then starts as a load of its b: a scalar product in
+// Go's two-operand instructions needs a load or a copy for each, and loads alone
+// disturb the two multipliers and two adders of a core least.
 const (
-	tileM  = 2
-	tileN  = 4
-	blockK = 256
+	tileN  = 12
+	tileK  = 8
+	blockK = 512
 )
 
 func gemmGo(w *Workspace, g *gemmArgs) {
-	mp, np := (g.m+tileM-1)/tileM, (g.n+tileN-1)/tileN
-	kb := min(g.k, blockK)
-	w.a = grow(w.a, mp*tileM*kb)
-	w.b = grow(w.b, np*tileN*kb)
 	for k0 := 0; k0 < g.k; k0 += blockK {
 		k := min(blockK, g.k-k0)
-		if g.ta {
-			packRows(w.a, g.a[k0*g.lda:], g.lda, k, g.m, tileM)
-		} else {
-			packCols(w.a, g.a[k0:], g.lda, k, g.m, tileM)
-		}
-		if g.tb {
-			packCols(w.b, g.b[k0:], g.ldb, k, g.n, tileN)
-		} else {
-			packRows(w.b, g.b[k0*g.ldb:], g.ldb, k, g.n, tileN)
-		}
+		padded := (k + tileK - 1) / tileK * tileK
+		w.a = grow(w.a, g.m*padded)
+		w.b = grow(w.b, tileN*padded)
+		packA(w.a, g, k0, k, padded)
 		beta := g.beta
 		if k0 > 0 {
 			beta = 1
 		}
-		for i := 0; i < g.m; i += tileM {
-			pa := w.a[i*k:][:tileM*k]
-			for j := 0; j < g.n; j += tileN {
-				var t [tileM * tileN]float32
-				tile(&t, pa, w.b[j*k:][:tileN*k])
+		for j := 0; j < g.n; j += tileN {
+			packPanel(w.b, g, j, k0, k)
+			for i := range g.m {
+				var t [tileN]float32
+				tile(&t, w.a[i*padded:][:padded], w.b)
 				storeTile(&t, g, i, j, beta)
 			}
 		}
 	}
 }
 
-// packRows packs a k × m matrix whose rows are contiguous into panels of width t.
-func packRows(dst, src []float32, ld, k, m, t int) {
-	for i := 0; i < m; i += t {
-		c := min(t, m-i)
-		for p := range k {
-			d := dst[i*k+p*t:][:t]
-			copy(d, src[p*ld+i:][:c])
-			clear(d[c:])
+// packA packs k columns of op(A) from k0 on, with zeros up to padded.
+func packA(dst []float32, g *gemmArgs, k0, k, padded int) {
+	if g.ta {
+		transpose(dst, padded, g.a[k0*g.lda:], g.lda, k, g.m)
+	}
+	for i := range g.m {
+		d := dst[i*padded:][:padded]
+		if !g.ta {
+			copy(d, g.a[i*g.lda+k0:][:k])
 		}
+		clear(d[k:])
 	}
 }
 
-// packCols packs an m × k matrix whose rows are contiguous into panels of t rows.
-func packCols(dst, src []float32, ld, k, m, t int) {
-	for i := 0; i < m; i += t {
-		d := dst[i*k:][:t*k]
-		for r := range t {
-			if i+r >= m {
-				for p := range k {
-					d[p*t+r] = 0
-				}
-				continue
-			}
-			for p, v := range src[(i+r)*ld:][:k] {
-				d[p*t+r] = v
-			}
-		}
-	}
-}
-
-// tile adds up tileM rows times tileN columns over k. The loop over four steps of k
-// has no bounds to check and holds one b at a time, so that all of it stays in registers.
-func tile(t *[tileM * tileN]float32, a, b []float32) {
-	var c00, c01, c02, c03, c10, c11, c12, c13 float32
-	for len(a) >= 4*tileM && len(b) >= 4*tileN {
-		p, q := (*[4 * tileM]float32)(a), (*[4 * tileN]float32)(b)
-		a0, a1 := p[0], p[1]
-		b0 := q[0]
-		c00 += a0 * b0
-		c10 += a1 * b0
-		b0 = q[1]
-		c01 += a0 * b0
-		c11 += a1 * b0
-		b0 = q[2]
-		c02 += a0 * b0
-		c12 += a1 * b0
-		b0 = q[3]
-		c03 += a0 * b0
-		c13 += a1 * b0
-		a0, a1 = p[2], p[3]
-		b0 = q[4]
-		c00 += a0 * b0
-		c10 += a1 * b0
-		b0 = q[5]
-		c01 += a0 * b0
-		c11 += a1 * b0
-		b0 = q[6]
-		c02 += a0 * b0
-		c12 += a1 * b0
-		b0 = q[7]
-		c03 += a0 * b0
-		c13 += a1 * b0
-		a0, a1 = p[4], p[5]
-		b0 = q[8]
-		c00 += a0 * b0
-		c10 += a1 * b0
-		b0 = q[9]
-		c01 += a0 * b0
-		c11 += a1 * b0
-		b0 = q[10]
-		c02 += a0 * b0
-		c12 += a1 * b0
-		b0 = q[11]
-		c03 += a0 * b0
-		c13 += a1 * b0
-		a0, a1 = p[6], p[7]
-		b0 = q[12]
-		c00 += a0 * b0
-		c10 += a1 * b0
-		b0 = q[13]
-		c01 += a0 * b0
-		c11 += a1 * b0
-		b0 = q[14]
-		c02 += a0 * b0
-		c12 += a1 * b0
-		b0 = q[15]
-		c03 += a0 * b0
-		c13 += a1 * b0
-		a, b = a[4*tileM:], b[4*tileN:]
-	}
-	for ; len(a) >= tileM && len(b) >= tileN; a, b = a[tileM:], b[tileN:] {
-		a0, a1 := a[0], a[1]
-		c00 += a0 * b[0]
-		c10 += a1 * b[0]
-		c01 += a0 * b[1]
-		c11 += a1 * b[1]
-		c02 += a0 * b[2]
-		c12 += a1 * b[2]
-		c03 += a0 * b[3]
-		c13 += a1 * b[3]
-	}
-	*t = [tileM * tileN]float32{c00, c01, c02, c03, c10, c11, c12, c13}
-}
-
-func storeTile(t *[tileM * tileN]float32, g *gemmArgs, i, j int, beta float32) {
+// packPanel packs k rows of op(B) from k0 on, columns j to j+tileN, with zeros up to len(dst).
+func packPanel(dst []float32, g *gemmArgs, j, k0, k int) {
 	n := min(tileN, g.n-j)
-	for r := range min(tileM, g.m-i) {
-		c := g.c[(i+r)*g.ldc+j:][:n]
-		for x := range c {
-			v := g.alpha * t[r*tileN+x]
-			if beta != 0 {
-				v += c[x]
-			}
-			c[x] = v
+	switch {
+	case n < tileN:
+		clear(dst)
+	default:
+		clear(dst[k*tileN:])
+	}
+	if g.tb {
+		transpose(dst, tileN, g.b[j*g.ldb+k0:], g.ldb, n, k)
+		return
+	}
+	for p := range k {
+		d, s := dst[p*tileN:], g.b[(k0+p)*g.ldb+j:]
+		if n == tileN {
+			*(*[tileN]float32)(d) = [tileN]float32(s)
+		} else {
+			copy(d, s[:n])
 		}
+	}
+}
+
+// transpose sets dst[c*stride+r] to src[r*ld+c]; four rows at a time, so that one cache
+// line of dst is written once for them.
+func transpose(dst []float32, stride int, src []float32, ld, rows, cols int) {
+	r := 0
+	for ; r+4 <= rows; r += 4 {
+		s0, s1 := src[r*ld:][:cols], src[(r+1)*ld:][:cols]
+		s2, s3 := src[(r+2)*ld:][:cols], src[(r+3)*ld:][:cols]
+		for c, v := range s0 {
+			d := (*[4]float32)(dst[c*stride+r:])
+			d[0], d[1], d[2], d[3] = v, s1[c], s2[c], s3[c]
+		}
+	}
+	for ; r < rows; r++ {
+		for c, v := range src[r*ld:][:cols] {
+			dst[c*stride+r] = v
+		}
+	}
+}
+
+// tile multiplies a row by a panel; the length of a is a positive multiple of tileK. The
+// loop tests at its end and takes the next steps there: the compiler keeps the order
+// of the additions, and with it the sums in registers, only where one block holds
+// them and nothing in it can fail.
+func tile(t *[tileN]float32, a, b []float32) {
+	var c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11 float32
+	p, q := (*[tileK]float32)(a), (*[tileK * tileN]float32)(b)
+	for {
+		x := p[0]
+		c0 += x * q[0]
+		c1 += x * q[1]
+		c2 += x * q[2]
+		c3 += x * q[3]
+		c4 += x * q[4]
+		c5 += x * q[5]
+		c6 += x * q[6]
+		c7 += x * q[7]
+		c8 += x * q[8]
+		c9 += x * q[9]
+		c10 += x * q[10]
+		c11 += x * q[11]
+		x = p[1]
+		c0 += x * q[12]
+		c1 += x * q[13]
+		c2 += x * q[14]
+		c3 += x * q[15]
+		c4 += x * q[16]
+		c5 += x * q[17]
+		c6 += x * q[18]
+		c7 += x * q[19]
+		c8 += x * q[20]
+		c9 += x * q[21]
+		c10 += x * q[22]
+		c11 += x * q[23]
+		x = p[2]
+		c0 += x * q[24]
+		c1 += x * q[25]
+		c2 += x * q[26]
+		c3 += x * q[27]
+		c4 += x * q[28]
+		c5 += x * q[29]
+		c6 += x * q[30]
+		c7 += x * q[31]
+		c8 += x * q[32]
+		c9 += x * q[33]
+		c10 += x * q[34]
+		c11 += x * q[35]
+		x = p[3]
+		c0 += x * q[36]
+		c1 += x * q[37]
+		c2 += x * q[38]
+		c3 += x * q[39]
+		c4 += x * q[40]
+		c5 += x * q[41]
+		c6 += x * q[42]
+		c7 += x * q[43]
+		c8 += x * q[44]
+		c9 += x * q[45]
+		c10 += x * q[46]
+		c11 += x * q[47]
+		x = p[4]
+		c0 += x * q[48]
+		c1 += x * q[49]
+		c2 += x * q[50]
+		c3 += x * q[51]
+		c4 += x * q[52]
+		c5 += x * q[53]
+		c6 += x * q[54]
+		c7 += x * q[55]
+		c8 += x * q[56]
+		c9 += x * q[57]
+		c10 += x * q[58]
+		c11 += x * q[59]
+		x = p[5]
+		c0 += x * q[60]
+		c1 += x * q[61]
+		c2 += x * q[62]
+		c3 += x * q[63]
+		c4 += x * q[64]
+		c5 += x * q[65]
+		c6 += x * q[66]
+		c7 += x * q[67]
+		c8 += x * q[68]
+		c9 += x * q[69]
+		c10 += x * q[70]
+		c11 += x * q[71]
+		x = p[6]
+		c0 += x * q[72]
+		c1 += x * q[73]
+		c2 += x * q[74]
+		c3 += x * q[75]
+		c4 += x * q[76]
+		c5 += x * q[77]
+		c6 += x * q[78]
+		c7 += x * q[79]
+		c8 += x * q[80]
+		c9 += x * q[81]
+		c10 += x * q[82]
+		c11 += x * q[83]
+		x = p[7]
+		c0 += x * q[84]
+		c1 += x * q[85]
+		c2 += x * q[86]
+		c3 += x * q[87]
+		c4 += x * q[88]
+		c5 += x * q[89]
+		c6 += x * q[90]
+		c7 += x * q[91]
+		c8 += x * q[92]
+		c9 += x * q[93]
+		c10 += x * q[94]
+		c11 += x * q[95]
+		a, b = a[tileK:], b[tileK*tileN:]
+		if len(a) < tileK {
+			break
+		}
+		p, q = (*[tileK]float32)(a), (*[tileK * tileN]float32)(b)
+	}
+	*t = [tileN]float32{c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11}
+}
+
+func storeTile(t *[tileN]float32, g *gemmArgs, i, j int, beta float32) {
+	c := g.c[i*g.ldc+j:][:min(tileN, g.n-j)]
+	for x := range c {
+		v := g.alpha * t[x]
+		if beta != 0 {
+			v += c[x]
+		}
+		c[x] = v
 	}
 }
