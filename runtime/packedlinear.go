@@ -170,23 +170,12 @@ func (s *packedLinear) finish(st *State, h *hand, r, m, col int) {
 	case s.residual < 0:
 		kernel.DequantTile(st.v[s.y][r*s.n+col:], s.n, h.tile, kernel.PanelWidth, m, cols, &s.affine, col)
 	default:
-		y, res := st.v[s.y], st.v[s.residual]
-		for i := 0; i < m; {
-			at, run := s.run(r+i, r+m)
-			at = at*s.n + col
-			kernel.DequantAddTile(y[at:], s.n, res[at:], s.n, h.tile[i*kernel.PanelWidth:], kernel.PanelWidth, run, cols, &s.affine, col)
-			i += run
+		y, res := st.v[s.y][col:], st.v[s.residual][col:]
+		if s.to != nil {
+			kernel.DequantAddRowsTile(y, s.n, res, s.n, s.m, s.to[r:], h.tile, kernel.PanelWidth, m, cols, &s.affine, col)
+			return
 		}
+		at := r * s.n
+		kernel.DequantAddTile(y[at:], s.n, res[at:], s.n, h.tile, kernel.PanelWidth, m, cols, &s.affine, col)
 	}
-}
-
-// run is the row that row r goes to and how many after it, up to end, follow it there.
-func (s *packedLinear) run(r, end int) (at, n int) {
-	if s.to == nil {
-		return r, end - r
-	}
-	at = int(s.to[r])
-	for n = 1; r+n < end && int(s.to[r+n]) == at+n; n++ {
-	}
-	return at, n
 }

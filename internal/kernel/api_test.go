@@ -91,6 +91,11 @@ func lowBitCalls(r *rand.Rand, add func(string, func())) {
 	add("Select", func() { w.Select(o, 0); w.Tile(m, a, 52, tile, PanelWidth); w.PanelSums(tile) })
 	add("DequantTile", func() { DequantTile(d, cols, tile, PanelWidth, m, cols, f, 0) })
 	add("DequantAddTile", func() { DequantAddTile(d, cols, d, cols, tile, PanelWidth, m, cols, f, 0) })
+	to := make([]int32, m)
+	for i := range to {
+		to[i] = int32(i)
+	}
+	add("DequantAddRowsTile", func() { DequantAddRowsTile(d, cols, d, cols, m, to, tile, PanelWidth, m, cols, f, 0) })
 	add("DequantQuantizeTile", func() { DequantQuantizeTile(u8, cols, tile, PanelWidth, m, cols, f, 0, g) })
 	add("DequantGeluQuantizeTile", func() { DequantGeluQuantizeTile(w, u8, cols, tile, PanelWidth, m, cols, f, 0, table) })
 	add("LayerNormQuantize", func() { LayerNormQuantize(w, s8, cols, nil, nil, d, cols, nil, nil, m, cols, 1e-5, g) })

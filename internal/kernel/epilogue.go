@@ -77,6 +77,34 @@ func DequantAddTile(dst []float32, ldd int, res []float32, ldr int, tile []int32
 	}
 }
 
+// DequantAddRowsTile is DequantAddTile of rows that go apart: row i of the tile to row to[i]
+// of dst, with that row of res. That to lies within the rows of both, as many as given, is for
+// the caller to see to: it is not checked.
+func DequantAddRowsTile(dst []float32, ldd int, res []float32, ldr, rows int, to []int32, tile []int32, ldt, m, cols int, f *Affine, col int) {
+	if t, ok := tileOf(tile, ldt, m, cols, f, col); ok {
+		need("dst", len(dst), extent(rows, cols, ldd))
+		need("res", len(res), extent(rows, cols, ldr))
+		need("to", len(to), m)
+		active.dequantAddTo(active, t, to, dst, ldd, res, ldr)
+	}
+}
+
+// dequantAddTo does it for rows that stay neighbours together.
+func dequantAddTo(s *set, t tileArgs, to []int32, dst []float32, ldd int, res []float32, ldr int) {
+	for i := 0; i < t.m; {
+		at, part := int(to[i]), t
+		for part.m = 1; i+part.m < t.m && int(to[i+part.m]) == at+part.m; {
+			part.m++
+		}
+		part.tile = t.tile[i*t.ldt:]
+		if t.row != nil {
+			part.row = t.row[i:]
+		}
+		s.dequantAdd(part, dst[at*ldd:], ldd, res[at*ldr:], ldr)
+		i += part.m
+	}
+}
+
 // DequantQuantizeTile writes the codes of g of the values of f: the same bytes as
 // QuantizeU8 (QuantizeS8 for int8) of what DequantTile writes. g.Alphas are indexed
 // from col on, like f.

@@ -117,6 +117,22 @@ func dequantAddAVX512(t tileArgs, dst []float32, ldd int, res []float32, ldr int
 // whole reports whether the tile is one for the epilogues of whole panels.
 func (t *tileArgs) whole() bool { return t.cols == PanelWidth && t.row == nil }
 
+func dequantAddToAVX512(s *set, t tileArgs, to []int32, dst []float32, ldd int, res []float32, ldr int) {
+	if t.cols != 64 && t.cols != 32 || t.row != nil {
+		dequantAddTo(s, t, to, dst, ldd, res, ldr)
+		return
+	}
+	var p epilogueArgs
+	t.epilogue(&p, 0)
+	p.rows, p.row = t.m, &to[0]
+	p.dst, p.ldd, p.res, p.ldr = unsafe.Pointer(&dst[0]), 4*ldd, &res[0], 4*ldr
+	if t.cols == 64 {
+		dequantAddTo64AVX512((*byte)(unsafe.Pointer(&p)))
+	} else {
+		dequantAddTo32AVX512((*byte)(unsafe.Pointer(&p)))
+	}
+}
+
 func dequantAddAVX2(t tileArgs, dst []float32, ldd int, res []float32, ldr int) {
 	rest, from := t.split()
 	var p epilogueArgs

@@ -137,6 +137,19 @@ func TestEpilogues(t *testing.T) {
 				want := make([]float32, m*cols)
 				addGo(want, res, values)
 				guarded(t, what("dequantAdd"), guard, m, cols, ldd, want, func(d []float32) { s.dequantAdd(a, d, ldd, res, cols) })
+				for _, rowless := range bools {
+					a, values := a, slices.Clone(values)
+					if rowless {
+						a.row = nil
+						s.dequant(a, values, cols)
+					}
+					to := make([]int32, m)
+					for i, at := range r.Perm(m) {
+						to[i] = int32(at)
+						addGo(want[at*cols:][:cols], res[at*cols:], values[i*cols:])
+					}
+					guarded(t, what("dequantAddTo"), guard, m, cols, ldd, want, func(d []float32) { s.dequantAddTo(s, a, to, d, ldd, res, cols) })
+				}
 				for i, g := range grids(r, cols+3) {
 					guarded(t, what(fmt.Sprint("dequantQuantize ", i)), 0x77, m, cols, ldd, codesOf(s, values, cols, g, col), func(d []uint8) { s.dequantQuantize(a, d, ldd, *g, col) })
 					if g.Alphas != nil {

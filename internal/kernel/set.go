@@ -58,6 +58,7 @@ type set struct {
 	form              func(bits, abits int) form
 	fixed             func(bits, abits, k int) form
 	dequant           func(t tileArgs, dst []float32, ldd int)
+	dequantAddTo      func(s *set, t tileArgs, to []int32, dst []float32, ldd int, res []float32, ldr int)
 	dequantAdd        func(t tileArgs, dst []float32, ldd int, res []float32, ldr int)
 	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g Grid, col int)
 	dequantGelu       func(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable)
@@ -81,7 +82,7 @@ var portable = set{
 	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
 	gemm16: gemm16Go, gemm16Cols: gemm16ColsGo, maxAbs: maxAbsGo, maxAbsCols: maxAbsColsGo, quantize16: quantize16Go,
-	form: formGo, fixed: weightsGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
+	form: formGo, fixed: weightsGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantAddTo: dequantAddTo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
 	headTile: headTile, layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }
 

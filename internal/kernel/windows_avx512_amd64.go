@@ -18,3 +18,13 @@ func headCodes32AVX512(p *byte)
 //
 //go:noescape
 func headNormCodes32AVX512(p *byte)
+
+// dequantAddTo64AVX512 writes the sums of res and the values of a tile whose row i is row row[i] of dst and res; p points to an epilogueArgs.
+//
+//go:noescape
+func dequantAddTo64AVX512(p *byte)
+
+// dequantAddTo32AVX512 writes the sums of res and the values of a tile whose row i is row row[i] of dst and res; p points to an epilogueArgs.
+//
+//go:noescape
+func dequantAddTo32AVX512(p *byte)

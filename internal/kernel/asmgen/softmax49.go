@@ -319,4 +319,6 @@ func (w *window) last(at, rows reg.GPVirtual) reg.VecVirtual {
 func windowsPart(m machine) {
 	softmaxWindow(m)
 	heads32(m)
+	dequantAddTo(m, 4, "dequantAddTo64")
+	dequantAddTo(m, 2, "dequantAddTo32")
 }
