@@ -100,21 +100,43 @@ func (s *normCodes) item(st *State, h *hand, l lane, i int) {
 	q, ld := st.u(s.y), st.p.values[s.y].ld
 	at := func(u int) []uint8 { return q[u/s.perRow*ld+u%s.perRow*s.n:] }
 	x := st.v[s.x]
-	for u := lo; u < hi; {
-		// rows that follow each other on both sides go together
-		r, m := int(s.from[u]), 1
-		for s.perRow == 1 && u+m < hi && int(s.from[u+m]) == r+m {
-			m++
+	norm := func(u, m int, rows []float32) {
+		kernel.LayerNormQuantize(&h.w, at(u), ld, nil, nil, rows, s.n, gamma, beta, m, s.n, s.eps, &s.grid)
+	}
+	switch {
+	case s.perRow > 1:
+		for u := lo; u < hi; u++ {
+			norm(u, 1, s.rows(h, x, u, u+1))
 		}
-		rows := x[min(len(x), r*s.n):]
-		if s.pieces != nil {
-			rows = h.f32[:m*s.n]
-			k := s.n / s.piece
-			for j, p := range s.pieces[r*k : (r+m)*k] {
-				copy(rows[j*s.piece:][:s.piece], x[int(p)*s.piece:])
+	case lo < hi:
+		norm(lo, hi-lo, s.rows(h, x, lo, hi))
+	}
+}
+
+// rows are those of the units lo .. hi-1, gathered where they do not follow each other.
+func (s *normCodes) rows(h *hand, x []float32, lo, hi int) []float32 {
+	size, from := s.n, s.from[lo:hi]
+	gather := func(to, at, n int) { copy(h.f32[to*size:][:n*size], x[at*size:]) }
+	if s.pieces != nil {
+		size = s.piece
+		k := s.n / size
+		for i, r := range from {
+			for j, p := range s.pieces[int(r)*k:][:k] {
+				gather(i*k+j, int(p), 1)
 			}
 		}
-		kernel.LayerNormQuantize(&h.w, at(u), ld, nil, nil, rows, s.n, gamma, beta, m, s.n, s.eps, &s.grid)
-		u += m
+		return h.f32[:len(from)*s.n]
 	}
+	for i := 0; i < len(from); {
+		at, n := int(from[i]), 1
+		for i+n < len(from) && int(from[i+n]) == at+n {
+			n++
+		}
+		if n == len(from) {
+			return x[at*size:]
+		}
+		gather(i, at, n)
+		i += n
+	}
+	return h.f32[:len(from)*s.n]
 }
