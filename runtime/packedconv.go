@@ -245,49 +245,6 @@ func (s *convTurn) item(st *State, _ *hand, l lane, b int) {
 // positions is the number of receptive fields.
 func (s *packedConv) positions() int { return s.at.batch * s.at.oh * s.at.ow }
 
-// convRows gathers receptive fields, as many as there are in one row of an image at a
-// time.
-type convRows packedConv
-
-func (s *convRows) items(l lane) int {
-	lo, hi := l.rows((*packedConv)(s).positions())
-	return (hi - lo + s.at.ow - 1) / s.at.ow
-}
-
-func (s *convRows) rowwise(int) (reads, writes []part) {
-	return []part{{s.image, 0}}, []part{{s.rows, (*packedConv)(s).positions()}}
-}
-
-func (s *convRows) item(st *State, _ *hand, l lane, i int) {
-	a := &s.at
-	lo, hi := l.rows((*packedConv)(s).positions())
-	lo += i * a.ow
-	ld := st.p.values[s.rows].ld
-	for at := lo; at < min(hi, lo+a.ow); at++ {
-		b, oy, ox := at/(a.oh*a.ow), at/a.ow%a.oh, at%a.ow
-		image := st.u(s.image)[b*a.ci*a.h*a.wd:][:a.ci*a.h*a.wd]
-		p := st.u(s.rows)[at*ld:][:a.ci*a.kh*a.kw]
-		y0, x0 := oy*a.sh-a.padTop, ox*a.sw-a.padLeft
-		for ch := range a.ci {
-			for ky := range a.kh {
-				d := p[:a.kw]
-				p = p[a.kw:]
-				iy := y0 + ky*a.dh
-				if iy >= 0 && iy < a.h && a.dw == 1 && x0 >= 0 && x0+a.kw <= a.wd {
-					copy(d, image[(ch*a.h+iy)*a.wd+x0:])
-					continue
-				}
-				for kx := range d {
-					d[kx] = s.pad
-					if ix := x0 + kx*a.dw; iy >= 0 && iy < a.h && ix >= 0 && ix < a.wd {
-						d[kx] = image[(ch*a.h+iy)*a.wd+ix]
-					}
-				}
-			}
-		}
-	}
-}
-
 // convPanels multiplies the receptive fields by one panel of the weight.
 type convPanels packedConv
 
