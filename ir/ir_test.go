@@ -239,7 +239,35 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// nested is a graph within a graph, so many in all, by attributes or as bodies of functions.
+func nested(graphs int, function bool) string {
+	open, end := "%y = If() {a=graph g {", "}}"
+	if function {
+		open, end = "function d::f graph g {", "}"
+	}
+	return "graph g {" + strings.Repeat(open, graphs-1) + strings.Repeat(end, graphs-1) + "}"
+}
+
+func TestParseNesting(t *testing.T) {
+	for _, function := range []bool{false, true} {
+		if _, err := Parse(nested(MaxNesting, function), ParseOptions{}); err != nil && strings.Contains(err.Error(), "nest") {
+			t.Errorf("%d graphs: %v", MaxNesting, err)
+		}
+		for _, n := range []int{MaxNesting + 1, 1 << 20} {
+			if _, err := Parse(nested(n, function), ParseOptions{}); err == nil || err.Error() != "line 1: graphs nest deeper than 64" {
+				t.Errorf("%d graphs: %v", n, err)
+			}
+		}
+	}
+	g, err := Parse(nested(MaxNesting, false), ParseOptions{})
+	if err != nil || g.Len() != 1 {
+		t.Errorf("%d graphs: %v", MaxNesting, err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
+	f.Add(nested(MaxNesting, false))
+	f.Add(nested(MaxNesting+1, true))
 	f.Add(sample)
 	f.Add("graph \"g\" { const %x: f32[2] = rand(1) output %x }")
 	f.Add("graph g { input %x: f32 %y = my::Twice(%x) {by=2} output %y function my::Twice {by} \"doubles\" graph Twice { input %a %b = Add(%a, %a) {k=@\"by\"} output %b } }")

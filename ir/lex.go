@@ -19,6 +19,7 @@ type parser struct {
 	quoted bool   // tok was a quoted string
 	o      ParseOptions
 	g      *Graph
+	depth  int // graphs within graphs, the innermost counted
 }
 
 func (p *parser) fail(format string, args ...any) {

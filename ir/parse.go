@@ -14,6 +14,10 @@ type ParseOptions struct {
 	Consts func(digest string) *Tensor
 }
 
+// MaxNesting is how deep Parse lets graphs stand within graphs, the outermost counted:
+// more than a file that onnxio reads can hold.
+const MaxNesting = 64
+
 // Parse reads the text form that Print writes. For hand-written graphs a
 // constant's data may also be rand(SEED) (uniform in [-1,1), from PCG), iota,
 // or fill(X). Comments run from // to the end of the line. Types of node
@@ -42,10 +46,13 @@ func Parse(text string, o ParseOptions) (g *Graph, err error) {
 
 func (p *parser) graph() *Graph {
 	p.expect("graph")
+	if p.depth++; p.depth > MaxNesting {
+		p.fail("graphs nest deeper than %d", MaxNesting)
+	}
 	g := New(p.word())
 	outer := p.g
 	p.g = g
-	defer func() { p.g = outer }()
+	defer func() { p.g = outer; p.depth-- }()
 	p.expect("{")
 	for !p.accept("}") {
 		switch {

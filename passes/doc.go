@@ -4,7 +4,7 @@
 //
 // A pass is a value with a name and a function; a pipeline is a slice of them;
 // the Driver runs it and does all that passes do not: checks, times, dumps,
-// recovers, and writes a reproducer when one fails.
+// recovers, and writes a reproducer when one panics or breaks the graph.
 //
 //	d := passes.Driver{Check: true}
 //	_, err := d.Run(g, passes.Clean)                  // one form, roles named

@@ -63,10 +63,11 @@ func (r *Result) Step(pass string) *Step {
 	return nil
 }
 
-// PassError says which pass failed and where the reproducer lies.
+// PassError says which pass failed and where the reproducer, if any, lies.
 type PassError struct {
 	Pass       string
-	Reproducer string // file name; empty when it could not be written
+	Reproducer string // file name; empty when the pass itself is not at fault, or it could not be written
+	Internal   bool   // the pass panicked or broke an invariant: a bug, not a fault of the model
 	Stack      string // of a panic
 	Err        error
 }
@@ -84,8 +85,9 @@ func (e *PassError) Unwrap() error { return e.Err }
 
 // Run runs the passes on g in order. When a pass fails, panics or breaks an
 // invariant, g is put back to what it held before the run (values and nodes
-// that the caller holds are then stale), a reproducer is written, and the error
-// is a *PassError.
+// that the caller holds are then stale), and the error is a *PassError. A pass that
+// fails says what is wrong with the model; only one that panics or breaks an
+// invariant is wrong itself and leaves a reproducer.
 func (d *Driver) Run(g *ir.Graph, list []Pass) (*Result, error) {
 	res := &Result{}
 	if d.Check {
@@ -133,9 +135,9 @@ func (d *Driver) step(g *ir.Graph, p Pass) (Step, error) {
 	s.Time, s.Changed, s.NodesAfter = time.Since(start), changed, g.Len()
 	if err == nil && d.Check {
 		if cerr := g.Check(); cerr != nil {
-			err = fmt.Errorf("it broke the graph: %w", cerr)
+			err = &brokenError{fmt.Errorf("it broke the graph: %w", cerr)}
 		} else if !changed && s.NodesBefore != s.NodesAfter {
-			err = fmt.Errorf("it says that nothing changed, but there were %d nodes and now there are %d", s.NodesBefore, s.NodesAfter)
+			err = &brokenError{fmt.Errorf("it says that nothing changed, but there were %d nodes and now there are %d", s.NodesBefore, s.NodesAfter)}
 		}
 	}
 	return s, err
@@ -158,12 +160,24 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
+// brokenError is a broken invariant: the pass is wrong, not what it was given.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
 func (d *Driver) fail(g, snapshot *ir.Graph, list []Pass, i int, err error) error {
 	pe := &PassError{Pass: list[i].Name, Err: err}
 	var pan *panicError
-	if errors.As(err, &pan) {
+	var broken *brokenError
+	switch {
+	case errors.As(err, &pan):
 		pe.Stack = pan.stack
+	case !errors.As(err, &broken):
+		*g = *snapshot
+		return pe
 	}
+	pe.Internal = true
 	dir := d.ReproDir
 	if dir == "" {
 		dir = d.DumpDir

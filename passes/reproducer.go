@@ -11,7 +11,7 @@ import (
 	"github.com/qvitc/qvitc/ir"
 )
 
-// Reproducer is what a failed run leaves behind: the graph before the failing
+// Reproducer is what a pass that panicked or broke the graph leaves behind: the graph before the failing
 // pass, that pass and the rest of the pipeline, and the message.
 type Reproducer struct {
 	Graph   *ir.Graph

@@ -61,7 +61,7 @@ func fail(code int, err error) error {
 		out.code = exitIO
 	}
 	var p *passes.PassError
-	if errors.As(err, &p) && p.Stack != "" { // a pass panicked
+	if errors.As(err, &p) && p.Internal {
 		out.code = exitInternal
 	}
 	return out
