@@ -101,8 +101,28 @@ func softmaxArgs(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n, i 
 }
 
 func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
-	for i := 0; i < rows; i += noRowBlock {
-		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, &l, &g)
+	if !nearLogits(n, &l, &g) {
+		softmaxExactAVX512(w, dst, ldd, x, ldx, 0, rows, n, &l, &g)
+		return
+	}
+	for i := 0; i < rows; i += nearSoftmaxRows {
+		m := min(nearSoftmaxRows, rows-i)
+		part := l
+		if r := &part.Rescale; r.Col != nil {
+			r.Row, r.AddRow = r.Row[i:], r.AddRow[i:]
+		}
+		for k, again := range nearSoftmax(w, dst[i*ldd:], ldd, x[i*ldx:], ldx, m, n, &part, &g) {
+			if again != 0 {
+				softmaxExactAVX512(w, dst, ldd, x, ldx, i+k, i+k+1, n, &l, &g)
+			}
+		}
+	}
+}
+
+// softmaxExactAVX512 does the rows from i to rows.
+func softmaxExactAVX512(w *Workspace, dst []uint8, ldd int, x []int32, ldx, i, rows, n int, l *Logits, g *Grid) {
+	for ; i < rows; i += noRowBlock {
+		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, l, g)
 		if whole := g.inv != 0 && p.zero == 0 && g.Qn == 0; n == 49 && whole && l.Row == nil && l.Offset != nil {
 			p.scratch = &w.row(9216 / 4)[0]
 			softmaxCodes49AVX512((*byte)(unsafe.Pointer(&p)))

@@ -17,7 +17,7 @@ import (
 
 func main() {
 	isa := flag.String("isa", "avx512", "avx512 or avx2")
-	part := flag.String("part", "gemm", "gemm, map, rows, quant, codes, int8, tile, epilogue, rowquant, operand, gemm16, logits, or of avx512 only heads and windows")
+	part := flag.String("part", "gemm", "gemm, map, rows, quant, codes, int8, tile, epilogue, rowquant, operand, gemm16, logits, or of avx512 only heads, windows and near")
 	flag.Parse()
 	var m machine
 	switch *isa {
@@ -30,7 +30,7 @@ func main() {
 	}
 	parts := map[string]func(machine){
 		"gemm": gemmPart, "map": mapPart, "rows": rowsPart, "quant": quantPart, "codes": codesPart, "int8": int8Part, "tile": tilePart,
-		"epilogue": epiloguePart, "rowquant": rowQuantPart, "operand": operandPart, "gemm16": gemm16Part, "logits": logitsPart, "heads": headsPart, "windows": windowsPart,
+		"epilogue": epiloguePart, "rowquant": rowQuantPart, "operand": operandPart, "gemm16": gemm16Part, "logits": logitsPart, "heads": headsPart, "windows": windowsPart, "near": nearPart,
 	}
 	emit, ok := parts[*part]
 	if !ok {

@@ -1,0 +1,96 @@
+//go:build amd64 && !noasm
+
+package kernel
+
+import (
+	"math"
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+// A code is a step function: far from its steps an approximation gives the same one as the
+// exact arithmetic. Kernels that are called near compute values with few operations and a
+// bound of the relative or absolute distance between them and those of the exact form, and
+// report what lies within the bound of a step, so that the exact form does it again. The
+// bytes that result are the same in all cases.
+
+// hasNear says whether the machine has what these kernels need.
+var hasNear = cpu.X86.HasAVX512VBMI
+
+// nearSoftmaxArgs is what one call of nearSoftmax works on; the generator (asmgen/near.go)
+// knows the offsets of its fields. Strides are in bytes.
+type nearSoftmaxArgs struct {
+	x                           *int32
+	ldx, rows, n                int
+	dst                         *uint8
+	ldd                         int
+	scratch                     *float32
+	offset                      *int32
+	times, plus                 *float32
+	colTimes, colPlus           *float32
+	factor, _, scale, _         float32
+	alpha, _, long, _, fixed, _ float32
+	slope, _                    float32
+	top                         uint64
+	flags                       *uint8
+}
+
+// nearColumns is the most columns that have something to stand in for a Rescale left out.
+const nearColumns = 1024
+
+var nearOnes, nearZeros = func() (a, b [nearColumns]float32) {
+	for i := range a {
+		a[i] = 1
+	}
+	return a, b
+}()
+
+// nearSoftmaxRows is the number of rows of one call.
+const nearSoftmaxRows = 64
+
+// nearLogits reports whether nearSoftmax does rows of n of these logits.
+func nearLogits(n int, l *Logits, g *Grid) bool {
+	return hasNear && n >= 65 && n <= nearColumns && l.Offset != nil && l.Row == nil && l.Bias == nil && l.Mask == nil &&
+		g.Zp == 0 && g.Qn == 0 && g.Offset == 0 && g.Qp >= 1 && g.Qp <= 255 && g.Alpha >= 1.0/250 && g.Alpha < 1e3
+}
+
+// nearSoftmaxAVX512 writes the codes of the softmax of rows, at most nearSoftmaxRows, and
+// gives the flags of those that are to be done again.
+//
+// The bound, with u = 2^-24 and logits x in powers of 2, whose parts are the product A and
+// the summand T: the exact form rounds A four times, T once, x twice and the difference to
+// the greatest logit once; nearSoftmax rounds A four times, T three times and x once. Of
+// the elements with another code than 0 and, weighted, of all others, x lies between log s
+// and log s - long, where s is the sum of the powers; so |x| <= X = max(log s, long - log
+// s) + 1/2 and A <= X + T. Errors of an element and of the sum add up to ln 2·u·(22·X +
+// 24·T + 2·long); then there are 12u of the two exponentials of each, u·(n/16 + n/64 + 10)
+// of both sums and 7u of other operations.
+func nearSoftmax(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) (flags [nearSoftmaxRows]uint8) {
+	const u = 1.0 / (1 << 24)
+	scale := float64(1)
+	if l.Scale != 0 {
+		scale = float64(l.Scale)
+	}
+	p := nearSoftmaxArgs{
+		x: &x[0], ldx: 4 * ldx, rows: rows, n: n, dst: &dst[0], ldd: ldd, offset: &l.Offset[0],
+		times: &nearOnes[0], plus: &nearZeros[0], colTimes: &nearOnes[0], colPlus: &nearZeros[0],
+		factor: float32(float64(l.Factor) * scale * math.Log2E), scale: float32(scale * math.Log2E), alpha: g.Alpha,
+		slope: 17 * u, top: 0x0101010101010101 * uint64(g.Qp), flags: &flags[0],
+	}
+	if r := &l.Rescale; r.Col != nil {
+		p.times, p.plus, p.colTimes, p.colPlus = &r.Row[0], &r.AddRow[0], &r.Col[0], &r.AddCol[0]
+	}
+	long := max(math.Log2(float64(n)), math.Log2(2.5/float64(g.Alpha)))
+	p.long = float32(long + 0.01)
+	p.fixed = float32(u * (46 + 1.4*long + float64(n)/12))
+	p.scratch = w.lines(1152 + 12*4*((n+63)&^63))
+	nearSoftmaxAVX512((*byte)(unsafe.Pointer(&p)))
+	return flags
+}
+
+// lines is scratch of n bytes that begins at a cache line.
+func (w *Workspace) lines(n int) *float32 {
+	v := w.row((n + cacheLine) / 4)
+	return &v[-int(uintptr(unsafe.Pointer(&v[0])))&(cacheLine-1)/4]
+}
