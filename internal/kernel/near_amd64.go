@@ -31,8 +31,7 @@ type nearSoftmaxArgs struct {
 	colTimes, colPlus           *float32
 	factor, _, scale, _         float32
 	alpha, _, long, _, fixed, _ float32
-	slope, _                    float32
-	top                         uint64
+	slope, _, top, _            float32
 	flags                       *uint8
 }
 
@@ -52,7 +51,7 @@ const nearSoftmaxRows = 64
 // nearLogits reports whether nearSoftmax does rows of n of these logits.
 func nearLogits(n int, l *Logits, g *Grid) bool {
 	return hasNear && n >= 65 && n <= nearColumns && l.Offset != nil && l.Row == nil && l.Bias == nil && l.Mask == nil &&
-		g.Zp == 0 && g.Qn == 0 && g.Offset == 0 && g.Qp >= 1 && g.Qp <= 255 && g.Alpha >= 1.0/250 && g.Alpha < 1e3
+		g.Zp == 0 && g.Qn == 0 && g.Offset == 0 && g.Qp >= 1 && g.Qp <= 255 && g.Alpha >= 1e-6 && g.Alpha < 1e3
 }
 
 // nearSoftmaxAVX512 writes the codes of the softmax of rows, at most nearSoftmaxRows, and
@@ -76,7 +75,7 @@ func nearSoftmax(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int
 		x: &x[0], ldx: 4 * ldx, rows: rows, n: n, dst: &dst[0], ldd: ldd, offset: &l.Offset[0],
 		times: &nearOnes[0], plus: &nearZeros[0], colTimes: &nearOnes[0], colPlus: &nearZeros[0],
 		factor: float32(float64(l.Factor) * scale * math.Log2E), scale: float32(scale * math.Log2E), alpha: g.Alpha,
-		slope: 17 * u, top: 0x0101010101010101 * uint64(g.Qp), flags: &flags[0],
+		slope: 17 * u, top: roundMagic + g.Qp, flags: &flags[0],
 	}
 	if r := &l.Rescale; r.Col != nil {
 		p.times, p.plus, p.colTimes, p.colPlus = &r.Row[0], &r.AddRow[0], &r.Col[0], &r.AddCol[0]

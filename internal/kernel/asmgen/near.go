@@ -31,7 +31,7 @@ const (
 	nearLong                // float32: bound of the distance of logits that matter from the logarithm of their sum
 	nearFixed               // float32: part of the relative error
 	nearSlope               // float32: relative error of each unit of the logits' magnitudes
-	nearTop                 // greatest code in all bytes
+	nearTop                 // float32: roundMagic and the greatest code
 	nearFlags               // bytes by row
 )
 
@@ -299,7 +299,7 @@ func (q quantRows) nearCodes(phase func(func(v, i reg.GPVirtual)), bytes reg.Reg
 	dst := q.integer(nearDst)
 	magic, order, top := m.get(f32("roundMagic", 3<<22)), m.vec(), m.vec()
 	VMOVUPS(lowBytes2(), order)
-	VPBROADCASTQ(q.arg(nearTop), top)
+	VBROADCASTSS(q.arg(nearTop), top)
 	phase(func(v, i reg.GPVirtual) {
 		scratch := q.integer(nearScratch)
 		least, most := m.vec(), m.vec()
@@ -324,6 +324,8 @@ func (q quantRows) nearCodes(phase func(func(v, i reg.GPVirtual)), bytes reg.Reg
 				VFMADD231PS(most, e, b[j])
 			}
 			for j := range a {
+				VPMINSD(top, a[j], a[j])
+				VPMINSD(top, b[j], b[j])
 				VPTERNLOGD(Imm(0xf6), a[j], b[j], near[j]) // near | a^b
 			}
 			if n == 1 {
@@ -334,7 +336,6 @@ func (q quantRows) nearCodes(phase func(func(v, i reg.GPVirtual)), bytes reg.Reg
 				}
 				VINSERTI64X4(Imm(1), a[2].AsY(), a[0], a[0])
 			}
-			VPMINUB(top, a[0], a[0])
 			return a[0]
 		}
 		loop, tail, few, done := label("codes"), label("codesTail"), label("codesFew"), label("codesDone")
