@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -20,7 +21,7 @@ func TestSizeOfDeiTSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := m.Graph()
+	g, err := m.Graph(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ var concurrentRuns = flag.Int("runs", 10, "runs of each goroutine in TestSession
 // small is a packed DeiT of two blocks.
 func small(t testing.TB) *ir.Graph {
 	t.Helper()
-	g, err := zoo.DeiT{Dim: 128, Depth: 2, Heads: 2, Patch: 8, Image: 64, Channels: 3, Classes: 10}.Graph()
+	g, err := zoo.DeiT{Dim: 128, Depth: 2, Heads: 2, Patch: 8, Image: 64, Channels: 3, Classes: 10}.Graph(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func fullSize(t testing.TB, name string, bits int) *ir.Graph {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := m.Graph()
+	g, err := m.Graph(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // A Swin shows the blocks whose windows are not shifted, each over the whole image.
 func TestAttentionOfSwin(t *testing.T) {
-	g, err := zoo.Swin{Dim: 12, Depths: []int{2, 2}, Heads: []int{3, 6}, Window: 4, Patch: 2, Image: 16, Channels: 3, Classes: 5}.Graph()
+	g, err := zoo.Swin{Dim: 12, Depths: []int{2, 2}, Heads: []int{3, 6}, Window: 4, Patch: 2, Image: 16, Channels: 3, Classes: 5}.Graph(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ var shape = dataset.Shape{C: 3, H: 16, W: 16}
 
 // models draws a small DeiT and its 4-bit form, once.
 var models = sync.OnceValues(func() (float, packed *ir.Graph) {
-	g, err := zoo.DeiT{Dim: 24, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 10}.Graph()
+	g, err := zoo.DeiT{Dim: 24, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 10}.Graph(context.Background())
 	check(err)
 	_, err = (&passes.Driver{}).Run(g, passes.Clean)
 	check(err)

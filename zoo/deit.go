@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -16,6 +17,7 @@ type DeiT struct {
 	MLP               float64
 	Patch, Image      int
 	Channels, Classes int
+	TanhGelu          bool // GELU in its tanh form
 	Seed              uint64
 }
 
@@ -51,12 +53,12 @@ func hiddenWidth(ratio float64, dim int) (int, error) {
 }
 
 // Graph draws the network; see Model.
-func (c DeiT) Graph() (*ir.Graph, error) {
+func (c DeiT) Graph(ctx context.Context) (*ir.Graph, error) {
 	hidden, err := c.check()
 	if err != nil {
 		return nil, err
 	}
-	p, x := begin("deit", c.Seed, c.Channels, c.Image)
+	p, x := begin(ctx, "deit", c.Seed, c.Channels, c.Image)
 	side := c.Image / c.Patch
 	tokens := side*side + 1
 	e := p.in("patch_embed")
@@ -73,7 +75,7 @@ func (c DeiT) Graph() (*ir.Graph, error) {
 		n := b.in("norm1").layerNorm(t, c.Dim, 1e-6)
 		t = b.node("Add", nil, t, b.in("attn").attention(n, c.Dim, c.Heads, tokens, gain, nil))
 		n = b.in("norm2").layerNorm(t, c.Dim, 1e-6)
-		t = b.node("Add", nil, t, b.in("mlp").mlp(n, c.Dim, hidden, gain))
+		t = b.node("Add", nil, t, b.in("mlp").mlp(n, c.Dim, hidden, gain, c.TanhGelu))
 	}
 	t = p.in("norm").layerNorm(t, c.Dim, 1e-6)
 	first := p.g.AddConst("cls_index", ir.Scalar(int64(0)))

@@ -3,12 +3,12 @@
 // trained network. They serve as starting points of training and as models of
 // full size for measurements where trained weights do not matter.
 //
-//	g, err := zoo.DeiT{Dim: 192, Depth: 12, Heads: 3, Patch: 16, Image: 224, Channels: 3, Classes: 1000}.Graph()
+//	g, err := zoo.DeiT{Dim: 192, Depth: 12, Heads: 3, Patch: 16, Image: 224, Channels: 3, Classes: 1000}.Graph(ctx)
 //	m, err := zoo.Preset("swin-tiny")   // the same by name
-//	g, err = m.Graph()
+//	g, err = m.Graph(ctx)
 //	c, err := zoo.SizesOf(trained)          // of a clean graph with roles
 //	c.Patch, c.Image = 4, 32
-//	g, err = c.From(trained)                // its weights, for images of another size
+//	g, err = c.From(ctx, trained)                // its weights, for images of another size
 //
 // A block of a DeiT, printed:
 //

@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"context"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 
 // pen adds nodes to a graph under the dotted name of the module it stands in.
 type pen struct {
+	ctx  context.Context
 	g    *ir.Graph
 	seed uint64
 	at   string // module, such as "blocks.3.attn"; empty at the top
@@ -70,16 +72,19 @@ func (p pen) filled(name string, v float32, shape ...int) *ir.Value {
 func (p pen) drawn(name string, std float64, shape ...int) *ir.Value {
 	name = p.name(name)
 	t, _ := ir.NewTensor(ir.Float32, shape...)
-	normal(t.F32(), std, p.seed, name)
+	normal(p.ctx, t.F32(), std, p.seed, name)
 	return p.g.AddConst(name, t)
 }
 
-// normal fills x from a generator that seed and name decide.
-func normal(x []float32, std float64, seed uint64, name string) {
+// normal fills x from a generator that seed and name decide, or leaves it when ctx ends.
+func normal(ctx context.Context, x []float32, std float64, seed uint64, name string) {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	r := rand.New(rand.NewPCG(seed, h.Sum64()))
 	for i := range x {
+		if i%(1<<16) == 0 && ctx.Err() != nil {
+			return
+		}
 		v := r.NormFloat64()
 		for math.Abs(v) > 2 {
 			v = r.NormFloat64()
@@ -117,10 +122,23 @@ func (p pen) gelu(x *ir.Value) *ir.Value {
 	return p.node("Mul", nil, y, p.scalar("half", 0.5))
 }
 
+// geluTanh is x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, as PyTorch's exporter writes it.
+func (p pen) geluTanh(x *ir.Value) *ir.Value {
+	cube := p.node("Mul", nil, x, p.node("Mul", nil, x, x))
+	sum := p.node("Add", nil, x, p.node("Mul", nil, cube, p.scalar("cubic", 0.044715)))
+	th := p.node("Tanh", nil, p.node("Mul", nil, sum, p.scalar("sqrt2pi", math.Sqrt(2/math.Pi))))
+	y := p.node("Mul", nil, x, p.node("Add", nil, th, p.scalar("one", 1)))
+	return p.node("Mul", nil, y, p.scalar("half", 0.5))
+}
+
 // mlp is fc2(gelu(fc1(x))).
-func (p pen) mlp(x *ir.Value, dim, hidden int, gain float64) *ir.Value {
+func (p pen) mlp(x *ir.Value, dim, hidden int, gain float64, tanh bool) *ir.Value {
 	h := p.in("fc1").linear(x, dim, hidden, 1, true)
-	return p.in("fc2").linear(p.in("act").gelu(h), hidden, dim, gain*geluGain, true)
+	gelu := p.in("act").gelu
+	if tanh {
+		gelu = p.in("act").geluTanh
+	}
+	return p.in("fc2").linear(gelu(h), hidden, dim, gain*geluGain, true)
 }
 
 // geluGain undoes what GELU takes from the deviation of a unit normal.
@@ -155,13 +173,16 @@ func (p pen) head(x *ir.Value, dim, classes int) {
 }
 
 // begin makes the graph with its image input.
-func begin(name string, seed uint64, channels, image int) (pen, *ir.Value) {
+func begin(ctx context.Context, name string, seed uint64, channels, image int) (pen, *ir.Value) {
 	g := ir.New(name)
-	return pen{g: g, seed: seed}, g.AddInput("input", ir.TensorType(ir.Float32, ir.Shape{ir.Sym("batch"), ir.D(channels), ir.D(image), ir.D(image)}))
+	return pen{ctx: ctx, g: g, seed: seed}, g.AddInput("input", ir.TensorType(ir.Float32, ir.Shape{ir.Sym("batch"), ir.D(channels), ir.D(image), ir.D(image)}))
 }
 
-// finish gives the values their types.
+// finish gives the values their types. Weights are missing only where ctx has ended.
 func finish(p pen) (*ir.Graph, error) {
+	if err := p.ctx.Err(); err != nil {
+		return nil, err
+	}
 	if _, err := ops.Infer(p.g); err != nil {
 		return nil, err
 	}

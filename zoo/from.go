@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -14,16 +15,20 @@ import (
 // one does on the patch resized, bilinearly, to its size (FlexiViT, Beyer et al.
 // 2023, for a linear resize and its transpose); positions are resized as a map of
 // side x side vectors, with the triangle filter. The head is taken where the
-// classes are as many, else it is fresh. Epsilons and the form of GELU are those of
-// Graph, whatever src has. The error names what does not fit; src
-// is not changed.
-func (c DeiT) From(src *ir.Graph) (*ir.Graph, error) {
-	g, err := c.Graph()
+// classes are as many, else it is fresh. Each normalisation keeps its epsilon; the form
+// of GELU is that of src, whatever TanhGelu says. The error names what does not fit, or
+// is that of ctx; src is not changed.
+func (c DeiT) From(ctx context.Context, src *ir.Graph) (*ir.Graph, error) {
+	if _, err := c.check(); err != nil {
+		return nil, err
+	}
+	t := trained{ctx: ctx, src: src, width: c.Dim, heads: c.Heads, taken: map[*ir.Tensor]bool{}}
+	t.index()
+	c.TanhGelu = t.tanhGelu(c.Depth)
+	g, err := c.Graph(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := trained{src: src, width: c.Dim, heads: c.Heads, taken: map[*ir.Tensor]bool{}}
-	t.index()
 	t.embedding(g, c)
 	for i := range c.Depth {
 		t.block(g, i)
@@ -31,6 +36,9 @@ func (c DeiT) From(src *ir.Graph) (*ir.Graph, error) {
 	t.norm(g, "norm", -1, 0)
 	t.head(g, c.Classes)
 	t.allTaken(c.Depth)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if t.err != nil {
 		return nil, t.err
 	}
@@ -68,6 +76,7 @@ func SizesOf(src *ir.Graph) (DeiT, error) {
 // trained reads the parts of a recognised graph; err is the first that is
 // missing or does not fit.
 type trained struct {
+	ctx          context.Context
 	src          *ir.Graph
 	width, heads int
 	nodes        map[ir.Role][]*ir.Node
@@ -173,6 +182,33 @@ func (t *trained) norm(g *ir.Graph, module string, block, k int) {
 			t.set(g, module+"."+name, n.Label(), w.F32(), w.Shape...)
 		}
 	}
+	g.Value(module + ".weight").Uses()[0].Node.Attrs["epsilon"] = n.Attrs.Float("epsilon", 1e-5)
+}
+
+// tanhGelu says whether the activation of the first blocks is GELU in its tanh form; it
+// is an error where one is no GELU, or of another form than the first.
+func (t *trained) tanhGelu(depth int) bool {
+	form := ""
+	for i := range depth {
+		l := t.nodes[ir.Role{Kind: ir.RoleFC2, Block: i}]
+		if len(l) == 0 {
+			return false // what is missing is named later
+		}
+		act := l[0].Inputs[0].Def
+		if act == nil || !act.Is("Gelu") {
+			t.failf("what node %q reads is no GELU, the only activation of the new network", l[0].Label())
+			return false
+		}
+		this := act.Attrs.Str("approximate", "none")
+		if form == "" {
+			form = this
+		}
+		if this != form {
+			t.failf("GELU in node %q is of the form %q, in the first block %q; the new network has one form", act.Label(), this, form)
+			return false
+		}
+	}
+	return form == "tanh"
 }
 
 func (t *trained) block(g *ir.Graph, i int) {

@@ -1,6 +1,8 @@
 package zoo_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -69,7 +71,7 @@ func TestFromExporters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			have, err := c.From(g)
+			have, err := c.From(context.Background(), g)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +89,7 @@ func TestFromResizes(t *testing.T) {
 	src := cleaned(t, draw(t, big))
 	small := big
 	small.Patch, small.Image = 4, 16
-	g, err := small.From(src)
+	g, err := small.From(context.Background(), src)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,7 @@ func TestFromResizes(t *testing.T) {
 
 	other := small
 	other.Patch, other.Depth, other.Classes = 8, 1, 3 // another grid, a block less, a fresh head
-	if g, err = other.From(src); err != nil {
+	if g, err = other.From(context.Background(), src); err != nil {
 		t.Fatal(err)
 	}
 	if s := logits(t, g, x).Shape; s[1] != 3 {
@@ -127,12 +129,12 @@ func TestFromRefuses(t *testing.T) {
 	} {
 		c := have
 		change(&c)
-		if _, err := c.From(src); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := c.From(context.Background(), src); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
 	swin := cleaned(t, draw(t, smallSwin))
-	if _, err := (zoo.DeiT{Dim: 12, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7}).From(swin); err == nil {
+	if _, err := (zoo.DeiT{Dim: 12, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7}).From(context.Background(), swin); err == nil {
 		t.Error("took a Swin's weights")
 	}
 	if c, err := zoo.SizesOf(ir.New("empty")); err == nil {
@@ -146,7 +148,96 @@ func TestFromRefuses(t *testing.T) {
 			scaled.SetInput(0, n.Out())
 		}
 	}
-	if _, err := have.From(odd); err == nil || !strings.Contains(err.Error(), `no place for its parameter "`) {
+	if _, err := have.From(context.Background(), odd); err == nil || !strings.Contains(err.Error(), `no place for its parameter "`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// The new network computes what the trained one does also where its GELU is the tanh
+// form and its epsilons are other ones.
+func TestFromKeepsForms(t *testing.T) {
+	c := zoo.DeiT{Dim: 24, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7, Seed: 3, TanhGelu: true}
+	exact := c
+	exact.TanhGelu = false
+	src := draw(t, c)
+	eps := float32(0.05)
+	for n := range src.Nodes() {
+		if n.Is("LayerNormalization") {
+			n.Attrs["epsilon"] = eps
+			eps *= 2
+		}
+	}
+	clean := cleaned(t, src)
+	g, err := exact.From(context.Background(), clean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := images(2, 3, 16, 1)
+	near(t, logits(t, g, x), logits(t, clean, x), 1e-6)
+	if have, want := g.Len(), draw(t, c).Len(); have != want {
+		t.Errorf("%d nodes, want %d", have, want)
+	}
+	back := cleaned(t, g)
+	for n := range back.Nodes() {
+		if n.Role.Kind == ir.RoleAct && n.Attrs.Str("approximate", "none") != "tanh" {
+			t.Errorf("%q is not the tanh form", n.Label())
+		}
+	}
+
+	mixed := cleaned(t, draw(t, c))
+	for n := range mixed.Nodes() {
+		if n.Role.Kind == ir.RoleAct && n.Role.Block == 1 {
+			n.Attrs["approximate"] = "none"
+		}
+	}
+	if _, err := c.From(context.Background(), mixed); err == nil || !strings.Contains(err.Error(), `is of the form "none", in the first block "tanh"`) {
+		t.Errorf("two forms: %v", err)
+	}
+	for n := range mixed.Nodes() {
+		if n.Role.Kind == ir.RoleAct && n.Role.Block == 0 {
+			n.Op, n.Attrs = "Relu", nil
+		}
+	}
+	if _, err := c.From(context.Background(), mixed); err == nil || !strings.Contains(err.Error(), "no GELU, the only activation") {
+		t.Errorf("ReLU: %v", err)
+	}
+}
+
+// ending is a context that ends when it has been asked so many times.
+type ending struct {
+	context.Context
+	left int
+}
+
+func (e *ending) Err() error {
+	if e.left--; e.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Drawing and resizing stop, wherever they are, when the context ends.
+func TestStops(t *testing.T) {
+	c := zoo.DeiT{Dim: 24, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7}
+	src := cleaned(t, draw(t, c))
+	small := c
+	small.Patch, small.Image = 8, 64
+	for name, f := range map[string]func(context.Context) (*ir.Graph, error){
+		"deit": c.Graph, "swin": smallSwin.Graph,
+		"from": func(ctx context.Context) (*ir.Graph, error) { return small.From(ctx, src) },
+	} {
+		all := &ending{context.Background(), 1 << 30}
+		if _, err := f(all); err != nil {
+			t.Fatal(err)
+		}
+		asked := 1<<30 - all.left
+		if asked < 10 {
+			t.Errorf("%s: the context is looked at %d times", name, asked)
+		}
+		for n := range asked {
+			if g, err := f(&ending{context.Background(), n}); g != nil || !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: stopped at question %d of %d: %v", name, n, asked, err)
+			}
+		}
 	}
 }

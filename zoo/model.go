@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,8 +13,8 @@ import (
 type Model interface {
 	// Graph draws the network: one float32 input "input" [batch, Channels, Image,
 	// Image], one output "logits" [batch, Classes]. The error says which size
-	// does not fit.
-	Graph() (*ir.Graph, error)
+	// does not fit, or is that of ctx, which is looked at between weights.
+	Graph(ctx context.Context) (*ir.Graph, error)
 }
 
 // presets are the published sizes: DeiT (Touvron et al. 2021, table 1) and

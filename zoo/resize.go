@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"context"
 	"math"
 
 	"github.com/qvitc/qvitc/ir"
@@ -25,7 +26,7 @@ func (t *trained) embedding(g *ir.Graph, c DeiT) {
 		t.failf("node %q has a kernel of shape %v, not [%d, %d, side, side]", n.Label(), w.Shape, c.Dim, c.Channels)
 		return
 	}
-	t.set(g, "patch_embed.proj.weight", n.Label(), kernel(w.F32(), c.Dim*c.Channels, w.Shape[2], c.Patch), c.Dim, c.Channels, c.Patch, c.Patch)
+	t.set(g, "patch_embed.proj.weight", n.Label(), kernel(t.ctx, w.F32(), c.Dim*c.Channels, w.Shape[2], c.Patch), c.Dim, c.Channels, c.Patch, c.Patch)
 	t.set(g, "patch_embed.proj.bias", n.Label(), b.F32(), b.Shape...)
 
 	token, positions := t.tokens(first.Inputs[0])
@@ -41,7 +42,7 @@ func (t *trained) embedding(g *ir.Graph, c DeiT) {
 	t.taken[token], t.taken[positions] = true, true
 	to := c.Image / c.Patch
 	p := append([]float32{}, positions.F32()[:c.Dim]...)
-	p = append(p, grid(positions.F32()[c.Dim:], c.Dim, side, to)...)
+	p = append(p, grid(t.ctx, positions.F32()[c.Dim:], c.Dim, side, to)...)
 	t.set(g, "cls_token", "the class token", token.F32(), 1, 1, c.Dim)
 	t.set(g, "pos_embed", "the positions", p, 1, to*to+1, c.Dim)
 }
@@ -93,12 +94,15 @@ func resizing(from, to int) [][]float64 {
 
 // kernel gives n kernels of to x to whose product with a patch is that of the
 // given ones, from x from, with the patch resized to their size: each axis is
-// multiplied by the transpose of the resizing.
-func kernel(w []float32, n, from, to int) []float32 {
+// multiplied by the transpose of the resizing. When ctx ends the rest stays 0.
+func kernel(ctx context.Context, w []float32, n, from, to int) []float32 {
 	r := resizing(to, from)
 	out := make([]float32, n*to*to)
 	for k := range n {
 		for y := range to {
+			if ctx.Err() != nil {
+				return out
+			}
 			for x := range to {
 				var sum float64
 				for i := range from {
@@ -113,12 +117,15 @@ func kernel(w []float32, n, from, to int) []float32 {
 	return out
 }
 
-// grid resizes a map of from x from vectors to to x to.
-func grid(p []float32, dim, from, to int) []float32 {
+// grid resizes a map of from x from vectors to to x to. When ctx ends the rest stays 0.
+func grid(ctx context.Context, p []float32, dim, from, to int) []float32 {
 	r := resizing(from, to)
 	out := make([]float32, to*to*dim)
 	sum := make([]float64, dim)
 	for y := range to {
+		if ctx.Err() != nil {
+			return out
+		}
 		for x := range to {
 			clear(sum)
 			for i, a := range r[y] {

@@ -1,6 +1,7 @@
 package zoo
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -62,11 +63,11 @@ func (c Swin) check() error {
 }
 
 // Graph draws the network; see Model.
-func (c Swin) Graph() (*ir.Graph, error) {
+func (c Swin) Graph(ctx context.Context) (*ir.Graph, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	p, x := begin("swin", c.Seed, c.Channels, c.Image)
+	p, x := begin(ctx, "swin", c.Seed, c.Channels, c.Image)
 	side, dim, blocks := c.Image/c.Patch, c.Dim, 0
 	for _, d := range c.Depths {
 		blocks += d
@@ -91,7 +92,7 @@ func (c Swin) Graph() (*ir.Graph, error) {
 			n := b.in("norm1").layerNorm(t, dim, 1e-5)
 			t = b.node("Add", nil, t, w.attention(b, n, dim, gain))
 			n = b.in("norm2").layerNorm(t, dim, 1e-5)
-			t = b.node("Add", nil, t, b.in("mlp").mlp(n, dim, hidden, gain))
+			t = b.node("Add", nil, t, b.in("mlp").mlp(n, dim, hidden, gain, false))
 		}
 	}
 	t = p.in("norm").layerNorm(t, dim, 1e-5)

@@ -56,7 +56,7 @@ func (w window) bias(p pen) *ir.Value {
 	k, l, side := w.size, w.size*w.size, 2*w.size-1
 	table := make([]float32, side*side*w.heads)
 	name := p.name("relative_position_bias")
-	normal(table, 0.1, p.seed, name)
+	normal(p.ctx, table, 0.1, p.seed, name)
 	b := make([]float32, w.heads*l*l)
 	for h := range w.heads {
 		for i := range l {

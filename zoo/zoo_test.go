@@ -1,6 +1,7 @@
 package zoo_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,7 +19,7 @@ import (
 
 func draw(t *testing.T, m zoo.Model) *ir.Graph {
 	t.Helper()
-	g, err := m.Graph()
+	g, err := m.Graph(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestSizesThatDoNotFit(t *testing.T) {
 		{swin(func(m *zoo.Swin) { m.Patch, m.Image = 2, 30 }), "stage 0: a map of 15 x 15"},
 		{swin(func(m *zoo.Swin) { m.Heads = []int{3, 7} }), "stage 1: width 24 cannot be divided into 7 heads"},
 	} {
-		if _, err := c.m.Graph(); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := c.m.Graph(context.Background()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want %q", err, c.want)
 		}
 	}
@@ -243,7 +244,7 @@ func TestSizesThatDoNotFit(t *testing.T) {
 }
 
 func Example() {
-	g, err := zoo.DeiT{Dim: 24, Depth: 1, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 10, Seed: 7}.Graph()
+	g, err := zoo.DeiT{Dim: 24, Depth: 1, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 10, Seed: 7}.Graph(context.Background())
 	if err != nil {
 		panic(err)
 	}

@@ -84,12 +84,12 @@ func (a *app) newModel(ctx context.Context, name string, o *newFlags) error {
 	if err := checkOutput(o.out); err != nil {
 		return err
 	}
-	g, err := o.draw(m, trained, name)
+	g, err := o.draw(ctx, m, trained, name)
+	if cerr := ctx.Err(); cerr != nil {
+		return fail(exitInternal, cerr)
+	}
 	if err != nil {
 		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return fail(exitInternal, err)
 	}
 	if err := onnxio.Save(o.out, g, onnxio.WriteOptions{Version: toolVersion()}); err != nil {
 		return fail(exitIO, err)
@@ -98,15 +98,15 @@ func (a *app) newModel(ctx context.Context, name string, o *newFlags) error {
 }
 
 // draw gives the network m, with the weights of trained unless it is nil.
-func (o *newFlags) draw(m zoo.Model, trained *ir.Graph, name string) (*ir.Graph, error) {
+func (o *newFlags) draw(ctx context.Context, m zoo.Model, trained *ir.Graph, name string) (*ir.Graph, error) {
 	if trained == nil {
-		g, err := m.Graph()
+		g, err := m.Graph(ctx)
 		if err != nil {
 			return nil, failf(exitUsage, "the flags of qvitc new give the sizes", "%s: %v", name, err)
 		}
 		return g, nil
 	}
-	g, err := m.(zoo.DeiT).From(trained)
+	g, err := m.(zoo.DeiT).From(ctx, trained)
 	if err != nil {
 		return nil, failf(exitUnsupported, "--patch, --image, --depth and --classes may change, the other sizes are those of that model", "%s as %s: %v", o.from, name, err)
 	}
