@@ -3,7 +3,8 @@ package kernel
 // GeluQuantBackward is the gradient of a quantiser of Gelu(x): FakeQuantBackward at
 // Gelu(x), which is computed again, then GeluBackward at x. It writes (acc: adds) the
 // gradient with respect to x into dx, which may be dy, and returns those of alpha and
-// zp. dx must not be nil.
+// zp. dx must not be nil. Sets may compute Gelu(x) here in another way than Gelu does:
+// within 3e-7·max(1, |x|), and its slope within 7e-7.
 func GeluQuantBackward(w *Workspace, dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dzp float64) {
 	need("dx", len(dx), len(x))
 	need("dy", len(dy), len(x))

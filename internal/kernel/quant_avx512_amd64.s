@@ -196,213 +196,155 @@ TEXT ·geluQuantBackwardAVX512(SB), NOSPLIT, $0-112
 	VBROADCASTSS zp+76(FP), Z1
 	VBROADCASTSS qn+80(FP), Z2
 	VBROADCASTSS qp+84(FP), Z3
-	VXORPS       X4, X4, X4
-	VXORPS       X5, X5, X5
-	VXORPS       X6, X6, X6
-	VXORPS       X7, X7, X7
+	VMOVUPS      geluPhi0<>+0(SB), Z4
+	VMOVUPS      geluPhi1<>+0(SB), Z5
+	VMOVUPS      geluPhi2<>+0(SB), Z6
+	VMOVUPS      geluPhi3<>+0(SB), Z7
+	VMOVUPS      geluPhi4<>+0(SB), Z8
+	VMOVUPS      geluSlope0<>+0(SB), Z9
+	VMOVUPS      geluSlope1<>+0(SB), Z10
+	VMOVUPS      geluSlope2<>+0(SB), Z11
+	VMOVUPS      geluSlope3<>+0(SB), Z12
+	VMOVUPS      geluSlope4<>+0(SB), Z13
+	VXORPS       X14, X14, X14
+	VXORPS       X15, X15, X15
+	VXORPS       X16, X16, X16
+	VXORPS       X17, X17, X17
 	XORQ         DI, DI
 	SUBQ         $0x10, BX
 	JLT          tail12
 
 loop11:
-	VMOVUPS           (CX)(DI*1), Z8
-	VMULPS.BCST       sqrtHalf<>+0(SB), Z8, Z9
-	VMULPS.BCST       half<>+0(SB), Z8, Z10
-	VMULPS            Z9, Z9, Z11
-	VBROADCASTSS      erfS6<>+0(SB), Z14
-	VFMADD213PS.BCST  erfS5<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST  erfS4<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST  erfS3<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST  erfS2<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST  erfS1<>+0(SB), Z11, Z14
-	VFMADD213PS.BCST  erfS0<>+0(SB), Z11, Z14
-	VFMADD213PS       Z9, Z9, Z14
-	VANDPS.BCST       magnBits<>+0(SB), Z9, Z11
-	VBROADCASTSS      erfEnd<>+0(SB), Z15
-	VMINPS            Z11, Z15, Z15
-	VBROADCASTSS      erfL6<>+0(SB), Z16
-	VFMADD213PS.BCST  erfL5<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  erfL4<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  erfL3<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  erfL2<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  erfL1<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  erfL0<>+0(SB), Z15, Z16
-	VMULPS.BCST       log2e<>+0(SB), Z16, Z15
-	VRNDSCALEPS       $0x08, Z15, Z15
-	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z15, Z16
-	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z15, Z16
-	VBROADCASTSS      expP6<>+0(SB), Z17
-	VFMADD213PS.BCST  expP5<>+0(SB), Z16, Z17
-	VFMADD213PS.BCST  expP4<>+0(SB), Z16, Z17
-	VFMADD213PS.BCST  expP3<>+0(SB), Z16, Z17
-	VFMADD213PS.BCST  expP2<>+0(SB), Z16, Z17
-	VFMADD213PS.BCST  expP1<>+0(SB), Z16, Z17
-	VFMADD213PS.BCST  expP0<>+0(SB), Z16, Z17
-	VSCALEFPS         Z15, Z17, Z17
-	VBROADCASTSS      one<>+0(SB), Z15
-	VSUBPS            Z17, Z15, Z15
-	VANDPS.BCST       signBit<>+0(SB), Z9, Z16
-	VORPS             Z16, Z15, Z15
-	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z11, K1
-	VBLENDMPS         Z14, Z15, K1, Z12
-	VMOVAPS           Z10, Z11
-	VFMADD231PS       Z10, Z12, Z11
-	VMULPS            Z9, Z9, Z9
-	VXORPS.BCST       signBit<>+0(SB), Z9, Z9
-	VBROADCASTSS      expMax<>+0(SB), Z10
-	VMINPS            Z9, Z10, Z10
-	VBROADCASTSS      expMin<>+0(SB), Z9
-	VMAXPS            Z10, Z9, Z10
-	VMULPS.BCST       log2e<>+0(SB), Z10, Z9
-	VRNDSCALEPS       $0x08, Z9, Z9
-	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z9, Z10
-	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z9, Z10
-	VBROADCASTSS      expP6<>+0(SB), Z14
-	VFMADD213PS.BCST  expP5<>+0(SB), Z10, Z14
-	VFMADD213PS.BCST  expP4<>+0(SB), Z10, Z14
-	VFMADD213PS.BCST  expP3<>+0(SB), Z10, Z14
-	VFMADD213PS.BCST  expP2<>+0(SB), Z10, Z14
-	VFMADD213PS.BCST  expP1<>+0(SB), Z10, Z14
-	VFMADD213PS.BCST  expP0<>+0(SB), Z10, Z14
-	VSCALEFPS         Z9, Z14, Z14
-	VMULPS            Z8, Z14, Z14
-	VBROADCASTSS      half<>+0(SB), Z8
-	VFMADD213PS       Z8, Z8, Z12
-	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z14, Z12
-	VMOVUPS           (DX)(DI*1), Z8
-	VDIVPS            Z0, Z11, Z11
-	VRNDSCALEPS       $0x08, Z11, Z9
-	VADDPS            Z1, Z9, Z9
-	VMAXPS            Z9, Z2, Z9
-	VMINPS            Z9, Z3, Z9
-	VSUBPS            Z1, Z9, Z9
-	VADDPS            Z1, Z11, Z10
-	VCMPPS            $0x12, Z10, Z2, K1
-	VCMPPS            $0x12, Z3, Z10, K1, K1
-	KNOTW             K1, K2
-	VSUBPS            Z11, Z9, K1, Z9
-	VMOVAPS.Z         Z8, K1, Z10
-	VMOVAPS.Z         Z8, K2, Z11
-	VMULPS            Z12, Z10, Z10
-	TESTQ             AX, AX
-	JZ                skip15
-	TESTQ             SI, SI
-	JZ                write14
-	VMOVUPS           (AX)(DI*1), Z14
-	VADDPS            Z14, Z10, Z10
+	VMOVUPS     (CX)(DI*1), Z18
+	VANDPS.BCST magnBits<>+0(SB), Z18, Z19
+	VMULPS.BCST geluPieces<>+0(SB), Z19, Z20
+	VMINPS.BCST geluLast<>+0(SB), Z20, Z20
+	VCVTTPS2DQ  Z20, Z21
+	VCVTDQ2PS   Z21, Z22
+	VSUBPS      Z22, Z20, Z22
+	VPERMPS     Z8, Z21, Z20
+	VPERMPS     Z7, Z21, Z23
+	VFMADD213PS Z23, Z22, Z20
+	VPERMPS     Z6, Z21, Z23
+	VFMADD213PS Z23, Z22, Z20
+	VPERMPS     Z5, Z21, Z23
+	VFMADD213PS Z23, Z22, Z20
+	VPERMPS     Z4, Z21, Z23
+	VFMADD213PS Z23, Z22, Z20
+	VPERMPS     Z13, Z21, Z23
+	VPERMPS     Z12, Z21, Z24
+	VFMADD213PS Z24, Z22, Z23
+	VPERMPS     Z11, Z21, Z24
+	VFMADD213PS Z24, Z22, Z23
+	VPERMPS     Z10, Z21, Z24
+	VFMADD213PS Z24, Z22, Z23
+	VPERMPS     Z9, Z21, Z21
+	VFMADD213PS Z21, Z22, Z23
+	VMULPS.BCST half<>+0(SB), Z18, Z21
+	VFMADD231PS Z20, Z19, Z21
+	VANDPS.BCST signBit<>+0(SB), Z18, Z18
+	VXORPS      Z18, Z23, Z23
+	VADDPS.BCST half<>+0(SB), Z23, Z23
+	VMOVUPS     (DX)(DI*1), Z18
+	VDIVPS      Z0, Z21, Z21
+	VRNDSCALEPS $0x08, Z21, Z19
+	VADDPS      Z1, Z19, Z19
+	VMAXPS      Z19, Z2, Z19
+	VMINPS      Z19, Z3, Z19
+	VSUBPS      Z1, Z19, Z19
+	VADDPS      Z1, Z21, Z20
+	VCMPPS      $0x12, Z20, Z2, K1
+	VCMPPS      $0x12, Z3, Z20, K1, K1
+	KNOTW       K1, K2
+	VSUBPS      Z21, Z19, K1, Z19
+	VMOVAPS.Z   Z18, K1, Z20
+	VMOVAPS.Z   Z18, K2, Z21
+	VMULPS      Z23, Z20, Z20
+	TESTQ       AX, AX
+	JZ          skip15
+	TESTQ       SI, SI
+	JZ          write14
+	VMOVUPS     (AX)(DI*1), Z22
+	VADDPS      Z22, Z20, Z20
 
 write14:
-	VMOVUPS Z10, (AX)(DI*1)
+	VMOVUPS Z20, (AX)(DI*1)
 
 skip15:
-	VEXTRACTF64X4 $0x01, Z11, Y10
-	VCVTPS2PD     Y11, Z11
-	VCVTPS2PD     Y10, Z10
-	VADDPD        Z11, Z6, Z6
-	VADDPD        Z10, Z7, Z7
-	VEXTRACTF64X4 $0x01, Z9, Y10
-	VCVTPS2PD     Y9, Z9
-	VCVTPS2PD     Y10, Z10
-	VEXTRACTF64X4 $0x01, Z8, Y11
-	VCVTPS2PD     Y8, Z8
-	VCVTPS2PD     Y11, Z11
-	VFMADD231PD   Z9, Z8, Z4
-	VFMADD231PD   Z10, Z11, Z5
+	VEXTRACTF64X4 $0x01, Z21, Y20
+	VCVTPS2PD     Y21, Z21
+	VCVTPS2PD     Y20, Z20
+	VADDPD        Z21, Z16, Z16
+	VADDPD        Z20, Z17, Z17
+	VEXTRACTF64X4 $0x01, Z19, Y20
+	VCVTPS2PD     Y19, Z19
+	VCVTPS2PD     Y20, Z20
+	VEXTRACTF64X4 $0x01, Z18, Y21
+	VCVTPS2PD     Y18, Z18
+	VCVTPS2PD     Y21, Z21
+	VFMADD231PD   Z19, Z18, Z14
+	VFMADD231PD   Z20, Z21, Z15
 	ADDQ          $0x40, DI
 	SUBQ          $0x10, BX
 	JGE           loop11
 
 tail12:
-	ADDQ              $0x10, BX
-	JZ                done13
-	MOVQ              $-1, R8
-	BZHIQ             BX, R8, R8
-	KMOVW             R8, K1
-	VMOVUPS.Z         (CX)(DI*1), K1, Z8
-	VMULPS.BCST       sqrtHalf<>+0(SB), Z8, Z9
-	VMULPS.BCST       half<>+0(SB), Z8, Z10
-	VMULPS            Z9, Z9, Z11
-	VBROADCASTSS      erfS6<>+0(SB), Z12
-	VFMADD213PS.BCST  erfS5<>+0(SB), Z11, Z12
-	VFMADD213PS.BCST  erfS4<>+0(SB), Z11, Z12
-	VFMADD213PS.BCST  erfS3<>+0(SB), Z11, Z12
-	VFMADD213PS.BCST  erfS2<>+0(SB), Z11, Z12
-	VFMADD213PS.BCST  erfS1<>+0(SB), Z11, Z12
-	VFMADD213PS.BCST  erfS0<>+0(SB), Z11, Z12
-	VFMADD213PS       Z9, Z9, Z12
-	VANDPS.BCST       magnBits<>+0(SB), Z9, Z11
-	VBROADCASTSS      erfEnd<>+0(SB), Z14
-	VMINPS            Z11, Z14, Z14
-	VBROADCASTSS      erfL6<>+0(SB), Z15
-	VFMADD213PS.BCST  erfL5<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  erfL4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  erfL3<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  erfL2<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  erfL1<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  erfL0<>+0(SB), Z14, Z15
-	VMULPS.BCST       log2e<>+0(SB), Z15, Z14
-	VRNDSCALEPS       $0x08, Z14, Z14
-	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z14, Z15
-	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z14, Z15
-	VBROADCASTSS      expP6<>+0(SB), Z16
-	VFMADD213PS.BCST  expP5<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  expP4<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  expP3<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  expP2<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  expP1<>+0(SB), Z15, Z16
-	VFMADD213PS.BCST  expP0<>+0(SB), Z15, Z16
-	VSCALEFPS         Z14, Z16, Z16
-	VBROADCASTSS      one<>+0(SB), Z14
-	VSUBPS            Z16, Z14, Z14
-	VANDPS.BCST       signBit<>+0(SB), Z9, Z15
-	VORPS             Z15, Z14, Z14
-	VCMPPS.BCST       $0x11, erfSplit<>+0(SB), Z11, K2
-	VBLENDMPS         Z12, Z14, K2, Z13
-	VMOVAPS           Z10, Z11
-	VFMADD231PS       Z10, Z13, Z11
-	VMULPS            Z9, Z9, Z9
-	VXORPS.BCST       signBit<>+0(SB), Z9, Z9
-	VBROADCASTSS      expMax<>+0(SB), Z10
-	VMINPS            Z9, Z10, Z10
-	VBROADCASTSS      expMin<>+0(SB), Z9
-	VMAXPS            Z10, Z9, Z10
-	VMULPS.BCST       log2e<>+0(SB), Z10, Z9
-	VRNDSCALEPS       $0x08, Z9, Z9
-	VFNMADD231PS.BCST ln2Hi<>+0(SB), Z9, Z10
-	VFNMADD231PS.BCST ln2Lo<>+0(SB), Z9, Z10
-	VBROADCASTSS      expP6<>+0(SB), Z12
-	VFMADD213PS.BCST  expP5<>+0(SB), Z10, Z12
-	VFMADD213PS.BCST  expP4<>+0(SB), Z10, Z12
-	VFMADD213PS.BCST  expP3<>+0(SB), Z10, Z12
-	VFMADD213PS.BCST  expP2<>+0(SB), Z10, Z12
-	VFMADD213PS.BCST  expP1<>+0(SB), Z10, Z12
-	VFMADD213PS.BCST  expP0<>+0(SB), Z10, Z12
-	VSCALEFPS         Z9, Z12, Z12
-	VMULPS            Z8, Z12, Z12
-	VBROADCASTSS      half<>+0(SB), Z8
-	VFMADD213PS       Z8, Z8, Z13
-	VFMADD231PS.BCST  invSqrt2Pi<>+0(SB), Z12, Z13
-	VMOVUPS.Z         (DX)(DI*1), K1, Z8
-	VDIVPS            Z0, Z11, Z11
-	VRNDSCALEPS       $0x08, Z11, Z0
-	VADDPS            Z1, Z0, Z0
-	VMAXPS            Z0, Z2, Z0
-	VMINPS            Z0, Z3, Z0
-	VSUBPS            Z1, Z0, Z0
-	VADDPS            Z1, Z11, Z1
-	VCMPPS            $0x12, Z1, Z2, K2
-	VCMPPS            $0x12, Z3, Z1, K2, K2
-	KNOTW             K2, K3
-	VSUBPS            Z11, Z0, K2, Z0
-	VMOVAPS.Z         Z8, K2, Z1
-	VMOVAPS.Z         Z8, K3, Z2
-	VMULPS            Z13, Z1, Z1
-	TESTQ             AX, AX
-	JZ                skip17
-	TESTQ             SI, SI
-	JZ                write16
-	VMOVUPS.Z         (AX)(DI*1), K1, Z3
-	VADDPS            Z3, Z1, Z1
+	ADDQ        $0x10, BX
+	JZ          done13
+	MOVQ        $-1, R8
+	BZHIQ       BX, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (CX)(DI*1), K1, Z18
+	VANDPS.BCST magnBits<>+0(SB), Z18, Z19
+	VMULPS.BCST geluPieces<>+0(SB), Z19, Z20
+	VMINPS.BCST geluLast<>+0(SB), Z20, Z20
+	VCVTTPS2DQ  Z20, Z21
+	VCVTDQ2PS   Z21, Z22
+	VSUBPS      Z22, Z20, Z22
+	VPERMPS     Z8, Z21, Z8
+	VPERMPS     Z7, Z21, Z7
+	VFMADD213PS Z7, Z22, Z8
+	VPERMPS     Z6, Z21, Z6
+	VFMADD213PS Z6, Z22, Z8
+	VPERMPS     Z5, Z21, Z5
+	VFMADD213PS Z5, Z22, Z8
+	VPERMPS     Z4, Z21, Z4
+	VFMADD213PS Z4, Z22, Z8
+	VPERMPS     Z13, Z21, Z4
+	VPERMPS     Z12, Z21, Z5
+	VFMADD213PS Z5, Z22, Z4
+	VPERMPS     Z11, Z21, Z5
+	VFMADD213PS Z5, Z22, Z4
+	VPERMPS     Z10, Z21, Z5
+	VFMADD213PS Z5, Z22, Z4
+	VPERMPS     Z9, Z21, Z5
+	VFMADD213PS Z5, Z22, Z4
+	VMULPS.BCST half<>+0(SB), Z18, Z5
+	VFMADD231PS Z8, Z19, Z5
+	VANDPS.BCST signBit<>+0(SB), Z18, Z6
+	VXORPS      Z6, Z4, Z4
+	VADDPS.BCST half<>+0(SB), Z4, Z4
+	VMOVUPS.Z   (DX)(DI*1), K1, Z6
+	VDIVPS      Z0, Z5, Z5
+	VRNDSCALEPS $0x08, Z5, Z0
+	VADDPS      Z1, Z0, Z0
+	VMAXPS      Z0, Z2, Z0
+	VMINPS      Z0, Z3, Z0
+	VSUBPS      Z1, Z0, Z0
+	VADDPS      Z1, Z5, Z1
+	VCMPPS      $0x12, Z1, Z2, K2
+	VCMPPS      $0x12, Z3, Z1, K2, K2
+	KNOTW       K2, K3
+	VSUBPS      Z5, Z0, K2, Z0
+	VMOVAPS.Z   Z6, K2, Z1
+	VMOVAPS.Z   Z6, K3, Z2
+	VMULPS      Z4, Z1, Z1
+	TESTQ       AX, AX
+	JZ          skip17
+	TESTQ       SI, SI
+	JZ          write16
+	VMOVUPS.Z   (AX)(DI*1), K1, Z3
+	VADDPS      Z3, Z1, Z1
 
 write16:
 	VMOVUPS Z1, K1, (AX)(DI*1)
@@ -411,29 +353,29 @@ skip17:
 	VEXTRACTF64X4 $0x01, Z2, Y1
 	VCVTPS2PD     Y2, Z2
 	VCVTPS2PD     Y1, Z1
-	VADDPD        Z2, Z6, Z6
-	VADDPD        Z1, Z7, Z7
+	VADDPD        Z2, Z16, Z16
+	VADDPD        Z1, Z17, Z17
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VCVTPS2PD     Y0, Z0
 	VCVTPS2PD     Y1, Z1
-	VEXTRACTF64X4 $0x01, Z8, Y2
-	VCVTPS2PD     Y8, Z3
+	VEXTRACTF64X4 $0x01, Z6, Y2
+	VCVTPS2PD     Y6, Z3
 	VCVTPS2PD     Y2, Z2
-	VFMADD231PD   Z0, Z3, Z4
-	VFMADD231PD   Z1, Z2, Z5
+	VFMADD231PD   Z0, Z3, Z14
+	VFMADD231PD   Z1, Z2, Z15
 
 done13:
-	VADDPD        Z5, Z4, Z4
-	VEXTRACTF64X4 $0x01, Z4, Y0
-	VADDPD        Y0, Y4, Y0
+	VADDPD        Z15, Z14, Z14
+	VEXTRACTF64X4 $0x01, Z14, Y0
+	VADDPD        Y0, Y14, Y0
 	VEXTRACTF128  $0x01, Y0, X1
 	VADDPD        X1, X0, X1
 	VPERMILPD     $0x01, X1, X0
 	VADDSD        X0, X1, X1
 	MOVSD         X1, dalpha+96(FP)
-	VADDPD        Z7, Z6, Z6
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPD        Y0, Y6, Y0
+	VADDPD        Z17, Z16, Z16
+	VEXTRACTF64X4 $0x01, Z16, Y0
+	VADDPD        Y0, Y16, Y0
 	VEXTRACTF128  $0x01, Y0, X1
 	VADDPD        X1, X0, X1
 	VPERMILPD     $0x01, X1, X0
@@ -442,95 +384,185 @@ done13:
 	VZEROUPPER
 	RET
 
-DATA sqrtHalf<>+0(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+8(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+16(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+24(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+32(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+40(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+48(SB)/8, $0x3f3504f33f3504f3
-DATA sqrtHalf<>+56(SB)/8, $0x3f3504f33f3504f3
-GLOBL sqrtHalf<>(SB), RODATA|NOPTR, $64
+DATA geluPhi0<>+0(SB)/4, $0x33bd8525
+DATA geluPhi0<>+4(SB)/4, $0x3e09b5e2
+DATA geluPhi0<>+8(SB)/4, $0x3e821b83
+DATA geluPhi0<>+12(SB)/4, $0x3eb2945c
+DATA geluPhi0<>+16(SB)/4, $0x3ed4b3cb
+DATA geluPhi0<>+20(SB)/4, $0x3eea1230
+DATA geluPhi0<>+24(SB)/4, $0x3ef5f999
+DATA geluPhi0<>+28(SB)/4, $0x3efbdfbe
+DATA geluPhi0<>+32(SB)/4, $0x3efe7970
+DATA geluPhi0<>+36(SB)/4, $0x3eff7e79
+DATA geluPhi0<>+40(SB)/4, $0x3effd986
+DATA geluPhi0<>+44(SB)/4, $0x3efff5c6
+DATA geluPhi0<>+48(SB)/4, $0x3efffd92
+DATA geluPhi0<>+52(SB)/4, $0x3effff7c
+DATA geluPhi0<>+56(SB)/4, $0x3effffe7
+DATA geluPhi0<>+60(SB)/4, $0x3efffffc
+GLOBL geluPhi0<>(SB), RODATA|NOPTR, $64
 
-DATA half<>+0(SB)/8, $0x3f0000003f000000
-DATA half<>+8(SB)/8, $0x3f0000003f000000
-DATA half<>+16(SB)/8, $0x3f0000003f000000
-DATA half<>+24(SB)/8, $0x3f0000003f000000
-DATA half<>+32(SB)/8, $0x3f0000003f000000
-DATA half<>+40(SB)/8, $0x3f0000003f000000
-DATA half<>+48(SB)/8, $0x3f0000003f000000
-DATA half<>+56(SB)/8, $0x3f0000003f000000
-GLOBL half<>(SB), RODATA|NOPTR, $64
+DATA geluPhi1<>+0(SB)/4, $0x3e0c6c54
+DATA geluPhi1<>+4(SB)/4, $0x3e045e74
+DATA geluPhi1<>+8(SB)/4, $0x3dddbe2a
+DATA geluPhi1<>+12(SB)/4, $0x3da507f7
+DATA geluPhi1<>+16(SB)/4, $0x3d5a44b3
+DATA geluPhi1<>+20(SB)/4, $0x3d004030
+DATA geluPhi1<>+24(SB)/4, $0x3c85ea27
+DATA geluPhi1<>+28(SB)/4, $0x3bf87abe
+DATA geluPhi1<>+32(SB)/4, $0x3b4cd310
+DATA geluPhi1<>+36(SB)/4, $0x3a96032a
+DATA geluPhi1<>+40(SB)/4, $0x39c33b69
+DATA geluPhi1<>+44(SB)/4, $0x38e1bee8
+DATA geluPhi1<>+48(SB)/4, $0x37e7ea16
+DATA geluPhi1<>+52(SB)/4, $0x36d3ad0a
+DATA geluPhi1<>+56(SB)/4, $0x35aba6b9
+DATA geluPhi1<>+60(SB)/4, $0x3477550f
+GLOBL geluPhi1<>(SB), RODATA|NOPTR, $64
 
-DATA erfS0<>+0(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+8(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+16(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+24(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+32(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+40(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+48(SB)/8, $0x3e0375d43e0375d4
-DATA erfS0<>+56(SB)/8, $0x3e0375d43e0375d4
-GLOBL erfS0<>(SB), RODATA|NOPTR, $64
+DATA geluPhi2<>+0(SB)/4, $0x3814bad2
+DATA geluPhi2<>+4(SB)/4, $0xbbf9a888
+DATA geluPhi2<>+8(SB)/4, $0xbc51b3ae
+DATA geluPhi2<>+12(SB)/4, $0xbc6a576f
+DATA geluPhi2<>+16(SB)/4, $0xbc4ead64
+DATA geluPhi2<>+20(SB)/4, $0xbc17c030
+DATA geluPhi2<>+24(SB)/4, $0xbbbdfaff
+DATA geluPhi2<>+28(SB)/4, $0xbb4d5971
+DATA geluPhi2<>+32(SB)/4, $0xbac1175c
+DATA geluPhi2<>+36(SB)/4, $0xba1eb838
+DATA geluPhi2<>+40(SB)/4, $0xb964dc5d
+DATA geluPhi2<>+44(SB)/4, $0xb8911018
+DATA geluPhi2<>+48(SB)/4, $0xb7a1f5c5
+DATA geluPhi2<>+52(SB)/4, $0xb69f7824
+DATA geluPhi2<>+56(SB)/4, $0xb58a9dfe
+DATA geluPhi2<>+60(SB)/4, $0xb454ebc2
+GLOBL geluPhi2<>(SB), RODATA|NOPTR, $64
 
-DATA erfS1<>+0(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+8(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+16(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+24(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+32(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+40(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+48(SB)/8, $0xbec093a2bec093a2
-DATA erfS1<>+56(SB)/8, $0xbec093a2bec093a2
-GLOBL erfS1<>(SB), RODATA|NOPTR, $64
+DATA geluPhi3<>+0(SB)/4, $0xbb378e19
+DATA geluPhi3<>+4(SB)/4, $0xbb16aef4
+DATA geluPhi3<>+8(SB)/4, $0xba91c0c8
+DATA geluPhi3<>+12(SB)/4, $0x39258a7c
+DATA geluPhi3<>+16(SB)/4, $0x3a828b1e
+DATA geluPhi3<>+20(SB)/4, $0x3aa2d5cd
+DATA geluPhi3<>+24(SB)/4, $0x3a8a8522
+DATA geluPhi3<>+28(SB)/4, $0x3a398228
+DATA geluPhi3<>+32(SB)/4, $0x39cd7ab7
+DATA geluPhi3<>+36(SB)/4, $0x3940b7f2
+DATA geluPhi3<>+40(SB)/4, $0x389b1469
+DATA geluPhi3<>+44(SB)/4, $0x37d7e841
+DATA geluPhi3<>+48(SB)/4, $0x3702bcd0
+DATA geluPhi3<>+52(SB)/4, $0x360a4407
+DATA geluPhi3<>+56(SB)/4, $0x350010ea
+DATA geluPhi3<>+60(SB)/4, $0x33d03afd
+GLOBL geluPhi3<>(SB), RODATA|NOPTR, $64
 
-DATA erfS2<>+0(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+8(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+16(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+24(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+32(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+40(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+48(SB)/8, $0x3de7172a3de7172a
-DATA erfS2<>+56(SB)/8, $0x3de7172a3de7172a
-GLOBL erfS2<>(SB), RODATA|NOPTR, $64
+DATA geluPhi4<>+0(SB)/4, $0x38f3600c
+DATA geluPhi4<>+4(SB)/4, $0x39955c31
+DATA geluPhi4<>+8(SB)/4, $0x39a2bf9b
+DATA geluPhi4<>+12(SB)/4, $0x395bfac1
+DATA geluPhi4<>+16(SB)/4, $0x388b14c2
+DATA geluPhi4<>+20(SB)/4, $0xb82e00d9
+DATA geluPhi4<>+24(SB)/4, $0xb8b1714f
+DATA geluPhi4<>+28(SB)/4, $0xb8a47b19
+DATA geluPhi4<>+32(SB)/4, $0xb85ca1a1
+DATA geluPhi4<>+36(SB)/4, $0xb7ec6093
+DATA geluPhi4<>+40(SB)/4, $0xb7526124
+DATA geluPhi4<>+44(SB)/4, $0xb69eb5da
+DATA geluPhi4<>+48(SB)/4, $0xb5cd6769
+DATA geluPhi4<>+52(SB)/4, $0xb4e5ca6e
+DATA geluPhi4<>+56(SB)/4, $0xb3df676f
+DATA geluPhi4<>+60(SB)/4, $0xb2bd7ab6
+GLOBL geluPhi4<>(SB), RODATA|NOPTR, $64
 
-DATA erfS3<>+0(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+8(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+16(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+24(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+32(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+40(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+48(SB)/8, $0xbcdc0a92bcdc0a92
-DATA erfS3<>+56(SB)/8, $0xbcdc0a92bcdc0a92
-GLOBL erfS3<>(SB), RODATA|NOPTR, $64
+DATA geluSlope0<>+0(SB)/4, $0x350b6099
+DATA geluSlope0<>+4(SB)/4, $0x3e870a7c
+DATA geluSlope0<>+8(SB)/4, $0x3ef0fa61
+DATA geluSlope0<>+12(SB)/4, $0x3f172ca2
+DATA geluSlope0<>+16(SB)/4, $0x3f20ea59
+DATA geluSlope0<>+20(SB)/4, $0x3f1d1ca1
+DATA geluSlope0<>+24(SB)/4, $0x3f141892
+DATA geluSlope0<>+28(SB)/4, $0x3f0b86c3
+DATA geluSlope0<>+32(SB)/4, $0x3f05a39a
+DATA geluSlope0<>+36(SB)/4, $0x3f026289
+DATA geluSlope0<>+40(SB)/4, $0x3f00e0f4
+DATA geluSlope0<>+44(SB)/4, $0x3f004890
+DATA geluSlope0<>+48(SB)/4, $0x3f00148f
+DATA geluSlope0<>+52(SB)/4, $0x3f000521
+DATA geluSlope0<>+56(SB)/4, $0x3f000121
+DATA geluSlope0<>+60(SB)/4, $0x3f000038
+GLOBL geluSlope0<>(SB), RODATA|NOPTR, $64
 
-DATA erfS4<>+0(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+8(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+16(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+24(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+32(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+40(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+48(SB)/8, $0x3baa85233baa8523
-DATA erfS4<>+56(SB)/8, $0x3baa85233baa8523
-GLOBL erfS4<>(SB), RODATA|NOPTR, $64
+DATA geluSlope1<>+0(SB)/4, $0x3e8c6a15
+DATA geluSlope1<>+4(SB)/4, $0x3e791762
+DATA geluSlope1<>+8(SB)/4, $0x3e295941
+DATA geluSlope1<>+12(SB)/4, $0x3d9a96e6
+DATA geluSlope1<>+16(SB)/4, $0x3bbf6821
+DATA geluSlope1<>+20(SB)/4, $0xbcf4b267
+DATA geluSlope1<>+24(SB)/4, $0xbd16ee42
+DATA geluSlope1<>+28(SB)/4, $0xbceb7dd3
+DATA geluSlope1<>+32(SB)/4, $0xbc8e7750
+DATA geluSlope1<>+36(SB)/4, $0xbc0e097d
+DATA geluSlope1<>+40(SB)/4, $0xbb6fb0ef
+DATA geluSlope1<>+44(SB)/4, $0xbaad9faf
+DATA geluSlope1<>+48(SB)/4, $0xb9d9cea8
+DATA geluSlope1<>+52(SB)/4, $0xb8edeeb5
+DATA geluSlope1<>+56(SB)/4, $0xb7e33815
+DATA geluSlope1<>+60(SB)/4, $0xb6be39eb
+GLOBL geluSlope1<>(SB), RODATA|NOPTR, $64
 
-DATA erfS5<>+0(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+8(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+16(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+24(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+32(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+40(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+48(SB)/8, $0xba5651ceba5651ce
-DATA erfS5<>+56(SB)/8, $0xba5651ceba5651ce
-GLOBL erfS5<>(SB), RODATA|NOPTR, $64
+DATA geluSlope2<>+0(SB)/4, $0x395b1a68
+DATA geluSlope2<>+4(SB)/4, $0xbcf23a7a
+DATA geluSlope2<>+8(SB)/4, $0xbd393034
+DATA geluSlope2<>+12(SB)/4, $0xbd2c6909
+DATA geluSlope2<>+16(SB)/4, $0xbcda7aaf
+DATA geluSlope2<>+20(SB)/4, $0xbc1ed294
+DATA geluSlope2<>+24(SB)/4, $0x3ac57e53
+DATA geluSlope2<>+28(SB)/4, $0x3bb95a3f
+DATA geluSlope2<>+32(SB)/4, $0x3bad458d
+DATA geluSlope2<>+36(SB)/4, $0x3b5eb2ed
+DATA geluSlope2<>+40(SB)/4, $0x3ae141ef
+DATA geluSlope2<>+44(SB)/4, $0x3a3c1dae
+DATA geluSlope2<>+48(SB)/4, $0x3984bcb9
+DATA geluSlope2<>+52(SB)/4, $0x38a05e67
+DATA geluSlope2<>+56(SB)/4, $0x37a74196
+DATA geluSlope2<>+60(SB)/4, $0x36976f6b
+GLOBL geluSlope2<>(SB), RODATA|NOPTR, $64
 
-DATA erfS6<>+0(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+8(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+16(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+24(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+32(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+40(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+48(SB)/8, $0x38b2886f38b2886f
-DATA erfS6<>+56(SB)/8, $0x38b2886f38b2886f
-GLOBL erfS6<>(SB), RODATA|NOPTR, $64
+DATA geluSlope3<>+0(SB)/4, $0xbc3aaf1f
+DATA geluSlope3<>+4(SB)/4, $0xbc08d362
+DATA geluSlope3<>+8(SB)/4, $0xbae2eecb
+DATA geluSlope3<>+12(SB)/4, $0x3b8632bc
+DATA geluSlope3<>+16(SB)/4, $0x3bccb3b7
+DATA geluSlope3<>+20(SB)/4, $0x3ba2ccff
+DATA geluSlope3<>+24(SB)/4, $0x3b1bcc80
+DATA geluSlope3<>+28(SB)/4, $0x39ac87c3
+DATA geluSlope3<>+32(SB)/4, $0xba17a416
+DATA geluSlope3<>+36(SB)/4, $0xba2e2a70
+DATA geluSlope3<>+40(SB)/4, $0xb9e76fb7
+DATA geluSlope3<>+44(SB)/4, $0xb966b43c
+DATA geluSlope3<>+48(SB)/4, $0xb8b9948e
+DATA geluSlope3<>+52(SB)/4, $0xb7f8cada
+DATA geluSlope3<>+56(SB)/4, $0xb70d6931
+DATA geluSlope3<>+60(SB)/4, $0xb609c7c8
+GLOBL geluSlope3<>(SB), RODATA|NOPTR, $64
+
+DATA geluSlope4<>+0(SB)/4, $0x3a34a939
+DATA geluSlope4<>+4(SB)/4, $0x3ace7a53
+DATA geluSlope4<>+8(SB)/4, $0x3abb4c9b
+DATA geluSlope4<>+12(SB)/4, $0x3a14437a
+DATA geluSlope4<>+16(SB)/4, $0xb990afb7
+DATA geluSlope4<>+20(SB)/4, $0xba2332fa
+DATA geluSlope4<>+24(SB)/4, $0xba05e9d4
+DATA geluSlope4<>+28(SB)/4, $0xb97825f9
+DATA geluSlope4<>+32(SB)/4, $0xb7fc8e1e
+DATA geluSlope4<>+36(SB)/4, $0x385a2047
+DATA geluSlope4<>+40(SB)/4, $0x386679d6
+DATA geluSlope4<>+44(SB)/4, $0x380cb414
+DATA geluSlope4<>+48(SB)/4, $0x3780660f
+DATA geluSlope4<>+52(SB)/4, $0x36bc79c1
+DATA geluSlope4<>+56(SB)/4, $0x35e5e4e0
+DATA geluSlope4<>+60(SB)/4, $0x34ed36e0
+GLOBL geluSlope4<>(SB), RODATA|NOPTR, $64
 
 DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
 DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
@@ -542,195 +574,35 @@ DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
 DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
 GLOBL magnBits<>(SB), RODATA|NOPTR, $64
 
-DATA erfEnd<>+0(SB)/8, $0x4086666640866666
-DATA erfEnd<>+8(SB)/8, $0x4086666640866666
-DATA erfEnd<>+16(SB)/8, $0x4086666640866666
-DATA erfEnd<>+24(SB)/8, $0x4086666640866666
-DATA erfEnd<>+32(SB)/8, $0x4086666640866666
-DATA erfEnd<>+40(SB)/8, $0x4086666640866666
-DATA erfEnd<>+48(SB)/8, $0x4086666640866666
-DATA erfEnd<>+56(SB)/8, $0x4086666640866666
-GLOBL erfEnd<>(SB), RODATA|NOPTR, $64
+DATA geluPieces<>+0(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+8(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+16(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+24(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+32(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+40(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+48(SB)/8, $0x403a2e8c403a2e8c
+DATA geluPieces<>+56(SB)/8, $0x403a2e8c403a2e8c
+GLOBL geluPieces<>(SB), RODATA|NOPTR, $64
 
-DATA erfL0<>+0(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+8(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+16(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+24(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+32(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+40(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+48(SB)/8, $0xb93a1de6b93a1de6
-DATA erfL0<>+56(SB)/8, $0xb93a1de6b93a1de6
-GLOBL erfL0<>(SB), RODATA|NOPTR, $64
+DATA geluLast<>+0(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+8(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+16(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+24(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+32(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+40(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+48(SB)/8, $0x417fffff417fffff
+DATA geluLast<>+56(SB)/8, $0x417fffff417fffff
+GLOBL geluLast<>(SB), RODATA|NOPTR, $64
 
-DATA erfL1<>+0(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+8(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+16(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+24(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+32(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+40(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+48(SB)/8, $0xbf905a19bf905a19
-DATA erfL1<>+56(SB)/8, $0xbf905a19bf905a19
-GLOBL erfL1<>(SB), RODATA|NOPTR, $64
-
-DATA erfL2<>+0(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+8(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+16(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+24(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+32(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+40(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+48(SB)/8, $0xbf231659bf231659
-DATA erfL2<>+56(SB)/8, $0xbf231659bf231659
-GLOBL erfL2<>(SB), RODATA|NOPTR, $64
-
-DATA erfL3<>+0(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+8(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+16(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+24(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+32(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+40(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+48(SB)/8, $0xbdd5118abdd5118a
-DATA erfL3<>+56(SB)/8, $0xbdd5118abdd5118a
-GLOBL erfL3<>(SB), RODATA|NOPTR, $64
-
-DATA erfL4<>+0(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+8(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+16(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+24(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+32(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+40(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+48(SB)/8, $0x3cb67e6f3cb67e6f
-DATA erfL4<>+56(SB)/8, $0x3cb67e6f3cb67e6f
-GLOBL erfL4<>(SB), RODATA|NOPTR, $64
-
-DATA erfL5<>+0(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+8(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+16(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+24(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+32(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+40(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+48(SB)/8, $0xbb484095bb484095
-DATA erfL5<>+56(SB)/8, $0xbb484095bb484095
-GLOBL erfL5<>(SB), RODATA|NOPTR, $64
-
-DATA erfL6<>+0(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+8(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+16(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+24(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+32(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+40(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+48(SB)/8, $0x394ec28e394ec28e
-DATA erfL6<>+56(SB)/8, $0x394ec28e394ec28e
-GLOBL erfL6<>(SB), RODATA|NOPTR, $64
-
-DATA log2e<>+0(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+8(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+16(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+24(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+32(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+40(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+48(SB)/8, $0x3fb8aa3b3fb8aa3b
-DATA log2e<>+56(SB)/8, $0x3fb8aa3b3fb8aa3b
-GLOBL log2e<>(SB), RODATA|NOPTR, $64
-
-DATA ln2Hi<>+0(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+8(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+16(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+24(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+32(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+40(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+48(SB)/8, $0x3f3180003f318000
-DATA ln2Hi<>+56(SB)/8, $0x3f3180003f318000
-GLOBL ln2Hi<>(SB), RODATA|NOPTR, $64
-
-DATA ln2Lo<>+0(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+8(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+16(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+24(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+32(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+40(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+48(SB)/8, $0xb95e8083b95e8083
-DATA ln2Lo<>+56(SB)/8, $0xb95e8083b95e8083
-GLOBL ln2Lo<>(SB), RODATA|NOPTR, $64
-
-DATA expP0<>+0(SB)/8, $0x3f8000003f800000
-DATA expP0<>+8(SB)/8, $0x3f8000003f800000
-DATA expP0<>+16(SB)/8, $0x3f8000003f800000
-DATA expP0<>+24(SB)/8, $0x3f8000003f800000
-DATA expP0<>+32(SB)/8, $0x3f8000003f800000
-DATA expP0<>+40(SB)/8, $0x3f8000003f800000
-DATA expP0<>+48(SB)/8, $0x3f8000003f800000
-DATA expP0<>+56(SB)/8, $0x3f8000003f800000
-GLOBL expP0<>(SB), RODATA|NOPTR, $64
-
-DATA expP1<>+0(SB)/8, $0x3f8000003f800000
-DATA expP1<>+8(SB)/8, $0x3f8000003f800000
-DATA expP1<>+16(SB)/8, $0x3f8000003f800000
-DATA expP1<>+24(SB)/8, $0x3f8000003f800000
-DATA expP1<>+32(SB)/8, $0x3f8000003f800000
-DATA expP1<>+40(SB)/8, $0x3f8000003f800000
-DATA expP1<>+48(SB)/8, $0x3f8000003f800000
-DATA expP1<>+56(SB)/8, $0x3f8000003f800000
-GLOBL expP1<>(SB), RODATA|NOPTR, $64
-
-DATA expP2<>+0(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+8(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+16(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+24(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+32(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+40(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+48(SB)/8, $0x3efffffe3efffffe
-DATA expP2<>+56(SB)/8, $0x3efffffe3efffffe
-GLOBL expP2<>(SB), RODATA|NOPTR, $64
-
-DATA expP3<>+0(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+8(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+16(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+24(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+32(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+40(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+48(SB)/8, $0x3e2aaa483e2aaa48
-DATA expP3<>+56(SB)/8, $0x3e2aaa483e2aaa48
-GLOBL expP3<>(SB), RODATA|NOPTR, $64
-
-DATA expP4<>+0(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+8(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+16(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+24(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+32(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+40(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+48(SB)/8, $0x3d2aac7c3d2aac7c
-DATA expP4<>+56(SB)/8, $0x3d2aac7c3d2aac7c
-GLOBL expP4<>(SB), RODATA|NOPTR, $64
-
-DATA expP5<>+0(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+8(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+16(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+24(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+32(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+40(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+48(SB)/8, $0x3c091d733c091d73
-DATA expP5<>+56(SB)/8, $0x3c091d733c091d73
-GLOBL expP5<>(SB), RODATA|NOPTR, $64
-
-DATA expP6<>+0(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+8(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+16(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+24(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+32(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+40(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+48(SB)/8, $0x3ab511433ab51143
-DATA expP6<>+56(SB)/8, $0x3ab511433ab51143
-GLOBL expP6<>(SB), RODATA|NOPTR, $64
-
-DATA one<>+0(SB)/8, $0x3f8000003f800000
-DATA one<>+8(SB)/8, $0x3f8000003f800000
-DATA one<>+16(SB)/8, $0x3f8000003f800000
-DATA one<>+24(SB)/8, $0x3f8000003f800000
-DATA one<>+32(SB)/8, $0x3f8000003f800000
-DATA one<>+40(SB)/8, $0x3f8000003f800000
-DATA one<>+48(SB)/8, $0x3f8000003f800000
-DATA one<>+56(SB)/8, $0x3f8000003f800000
-GLOBL one<>(SB), RODATA|NOPTR, $64
+DATA half<>+0(SB)/8, $0x3f0000003f000000
+DATA half<>+8(SB)/8, $0x3f0000003f000000
+DATA half<>+16(SB)/8, $0x3f0000003f000000
+DATA half<>+24(SB)/8, $0x3f0000003f000000
+DATA half<>+32(SB)/8, $0x3f0000003f000000
+DATA half<>+40(SB)/8, $0x3f0000003f000000
+DATA half<>+48(SB)/8, $0x3f0000003f000000
+DATA half<>+56(SB)/8, $0x3f0000003f000000
+GLOBL half<>(SB), RODATA|NOPTR, $64
 
 DATA signBit<>+0(SB)/8, $0x8000000080000000
 DATA signBit<>+8(SB)/8, $0x8000000080000000
@@ -741,46 +613,6 @@ DATA signBit<>+40(SB)/8, $0x8000000080000000
 DATA signBit<>+48(SB)/8, $0x8000000080000000
 DATA signBit<>+56(SB)/8, $0x8000000080000000
 GLOBL signBit<>(SB), RODATA|NOPTR, $64
-
-DATA erfSplit<>+0(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+8(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+16(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+24(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+32(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+40(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+48(SB)/8, $0x3f6666663f666666
-DATA erfSplit<>+56(SB)/8, $0x3f6666663f666666
-GLOBL erfSplit<>(SB), RODATA|NOPTR, $64
-
-DATA expMax<>+0(SB)/8, $0x42b2000042b20000
-DATA expMax<>+8(SB)/8, $0x42b2000042b20000
-DATA expMax<>+16(SB)/8, $0x42b2000042b20000
-DATA expMax<>+24(SB)/8, $0x42b2000042b20000
-DATA expMax<>+32(SB)/8, $0x42b2000042b20000
-DATA expMax<>+40(SB)/8, $0x42b2000042b20000
-DATA expMax<>+48(SB)/8, $0x42b2000042b20000
-DATA expMax<>+56(SB)/8, $0x42b2000042b20000
-GLOBL expMax<>(SB), RODATA|NOPTR, $64
-
-DATA expMin<>+0(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+8(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+16(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+24(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+32(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+40(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+48(SB)/8, $0xc2d00000c2d00000
-DATA expMin<>+56(SB)/8, $0xc2d00000c2d00000
-GLOBL expMin<>(SB), RODATA|NOPTR, $64
-
-DATA invSqrt2Pi<>+0(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+8(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+16(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+24(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+32(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+40(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+48(SB)/8, $0x3ecc422a3ecc422a
-DATA invSqrt2Pi<>+56(SB)/8, $0x3ecc422a3ecc422a
-GLOBL invSqrt2Pi<>(SB), RODATA|NOPTR, $64
 
 // func fakeQuantColsAVX512(dst []float32, x []float32, alpha []float32, zp []float32, qn float32, qp float32, rows int, n int)
 // Requires: AVX, AVX512F, BMI2

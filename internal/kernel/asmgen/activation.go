@@ -144,17 +144,6 @@ func (m machine) slopeOf(x, z, e reg.VecVirtual) reg.VecVirtual {
 	return e
 }
 
-// geluBoth returns x·Φ(x), as gelu does, and its slope.
-func (m machine) geluBoth(x reg.VecVirtual) (y, slope reg.VecVirtual) {
-	z, h, y := m.vec(), m.vec(), m.vec()
-	m.constants(VMULPS, VMULPS_BCST)(f32("sqrtHalf", 0.7071067811865476), x, z)
-	m.constants(VMULPS, VMULPS_BCST)(half(), x, h)
-	e := m.erf(z)
-	VMOVAPS(h, y)
-	VFMADD231PS(h, e, y)
-	return y, m.slopeOf(x, z, e)
-}
-
 func unary(m machine, name, doc string, f func(lane, reg.Register) reg.VecVirtual) {
 	m.fn(name, "(dst, x []float32)", doc)
 	dst, x, n := base("dst"), base("x"), length("dst")

@@ -149,11 +149,11 @@ func fakeQuantBackward(m machine) {
 func geluQuantBackward(m machine) {
 	m.fn("geluQuantBackward", "(dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64)", "returns the gradients of a quantiser of GELU(x) and writes or adds that of x.")
 	dx, x, dy, n, acc := base("dx"), base("x"), base("dy"), length("x"), truth("acc")
-	z := m.scalars()
+	z, tables := m.scalars(), m.geluTables()
 	sums, outs := m.doubles(), m.doubles()
 	m.each16(n, func(s step16) {
 		for i, l := range s {
-			y, slope := m.geluBoth(l.load(x))
+			y, slope := tables.both(l.load(x))
 			g := l.load(dy)
 			term, in, out := l.backward(y, g, z)
 			VMULPS(slope, in, in)
