@@ -17,7 +17,7 @@ var avx512 = set{
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512, geluQuantBackward: geluQuantAVX512,
 	fakeQuantCols: fakeQuantColsAVX512, fakeQuantColsBackward: fakeQuantColsBackwardAVX512,
 	quantize: quantizeAVX512, dequantize: dequantizeAVX512, dequantizeSigned: dequantizeSignedAVX512, adam: adamAVX512, gemm: gemmAVX512, igemm: igemmVNNI,
-	gemm16: gemm16AVX512, gemm16Cols: gemm16ColsAVX512, maxAbs: maxAbsAVX512, maxAbsCols: maxAbsColsAVX512, quantize16: quantize16AVX512,
+	gemm16: gemm16AVX512, gemm16Cols: gemm16ColsAVX512, maxAbs: maxAbsAVX512, maxAbsCols: maxAbsColsAVX512, quantize16: quantize16AVX512, rows16: rows16AVX512,
 	form: lowBitVNNI, dequant: dequantAVX512, dequantAdd: dequantAddAVX512, dequantAddTo: dequantAddToAVX512, dequantQuantize: dequantQuantizeAVX512, dequantGelu: dequantGeluAVX512,
 	headTile: headTileAVX512, headEnd: headEndAVX512, layerNormQuantize: layerNormQuantizeAVX512, softmaxQuantize: softmaxQuantizeAVX512,
 }
@@ -33,7 +33,7 @@ var avx2 = set{
 	fakeQuant: fakeQuantAVX2, fakeQuantBackward: fakeQuantBackwardAVX2, geluQuantBackward: geluQuantBackward,
 	fakeQuantCols: fakeQuantColsAVX2, fakeQuantColsBackward: fakeQuantColsBackwardAVX2,
 	quantize: quantizeAVX2, dequantize: dequantizeAVX2, dequantizeSigned: dequantizeSignedAVX2, adam: adamAVX2, gemm: gemmAVX2, igemm: igemmAVX2,
-	gemm16: gemm16AVX2, gemm16Cols: gemm16ColsAVX2, maxAbs: maxAbsAVX2, maxAbsCols: maxAbsColsAVX2, quantize16: quantize16VectorsAVX2,
+	gemm16: gemm16AVX2, gemm16Cols: gemm16ColsAVX2, maxAbs: maxAbsAVX2, maxAbsCols: maxAbsColsAVX2, quantize16: quantize16VectorsAVX2, rows16: quantizeRows16,
 	form: lowBitAVX2, fixed: weightsPairs, dequant: dequantAVX2, dequantAdd: dequantAddAVX2, dequantAddTo: dequantAddTo, dequantQuantize: dequantQuantizeAVX2, dequantGelu: dequantGeluAVX2,
 	headTile: headTile, layerNormQuantize: layerNormQuantizeAVX2, softmaxQuantize: softmaxQuantizeAVX2,
 }

@@ -123,10 +123,15 @@ func QuantizeRows16(dst []int16, ldd int, scale, x []float32, ldx int, factor []
 		need("factor", len(factor), n)
 		factor = factor[:n]
 	}
+	active.rows16(active, dst, ldd, scale, x, ldx, factor, rows, n)
+}
+
+// quantizeRows16 does the loops of s after each other.
+func quantizeRows16(s *set, dst []int16, ldd int, scale, x []float32, ldx int, factor []float32, rows, n int) {
 	for i := range rows {
 		row := x[i*ldx:][:n]
-		inv := scale16(&scale[i], active.maxAbs(row, factor))
-		active.quantize16(dst[i*ldd:][:n], row, factor, inv)
+		inv := scale16(&scale[i], s.maxAbs(row, factor))
+		s.quantize16(dst[i*ldd:][:n], row, factor, inv)
 	}
 }
 

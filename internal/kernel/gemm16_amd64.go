@@ -191,3 +191,11 @@ func quantize16VectorsAVX2(dst []int16, x, factor []float32, inv float32) {
 	}
 	quantize16Go(dst[n:], x[n:len(dst)], factor, inv)
 }
+
+func rows16AVX512(_ *set, dst []int16, ldd int, scale, x []float32, ldx int, factor []float32, rows, n int) {
+	var f *float32
+	if factor != nil {
+		f = &factor[0]
+	}
+	quantizeRows16AVX512(&dst[0], 2*ldd, &scale[0], &x[0], 4*ldx, f, rows, n)
+}

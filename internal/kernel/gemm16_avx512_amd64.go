@@ -24,6 +24,11 @@ func rowTermsAVX512(dst *int32, a *int16, lda int, pairs int, rows int)
 //go:noescape
 func colTermsAVX512(dst *int32, words *int32, stride int, pairs int, cols int)
 
+// quantizeRows16AVX512 writes round(x·factor·inv) and the scale of every row; factor may be nil; ldd and ldx are in bytes, rows and n are positive.
+//
+//go:noescape
+func quantizeRows16AVX512(dst *int16, ldd int, scale *float32, x *float32, ldx int, factor *float32, rows int, n int)
+
 // packPairsU8AVX512 writes the codes, less offset, of 16 columns; a step is two rows, which become 64 bytes, stride bytes after those before; steps is positive.
 //
 //go:noescape

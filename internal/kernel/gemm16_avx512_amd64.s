@@ -1299,6 +1299,200 @@ stripDone56:
 	VZEROUPPER
 	RET
 
+// func quantizeRows16AVX512(dst *int16, ldd int, scale *float32, x *float32, ldx int, factor *float32, rows int, n int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·quantizeRows16AVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         ldd+8(FP), CX
+	MOVQ         scale+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         ldx+32(FP), SI
+	MOVQ         factor+40(FP), DI
+	MOVQ         rows+48(FP), R8
+	MOVQ         n+56(FP), R9
+	MOVQ         R9, R10
+	ANDQ         $0x0f, R10
+	SUBQ         R10, R9
+	SHLQ         $0x02, R9
+	MOVQ         $-1, R11
+	BZHIQ        R10, R11, R11
+	KMOVW        R11, K1
+	VBROADCASTSS magnBits<>+0(SB), Z0
+	VBROADCASTSS top16<>+0(SB), Z1
+	VBROADCASTSS least16<>+0(SB), Z2
+	TESTQ        DI, DI
+	JZ           variant61
+
+rows62:
+	VXORPS X3, X3, X3
+	XORQ   R10, R10
+
+cols63:
+	CMPQ    R10, R9
+	JGE     colsTail64
+	VMOVUPS (BX)(R10*1), Z4
+	VMOVUPS (DI)(R10*1), Z5
+	VMULPS  Z5, Z4, Z4
+	VANDPS  Z0, Z4, Z4
+	VMAXPS  Z4, Z3, Z3
+	ADDQ    $0x40, R10
+	JMP     cols63
+
+colsTail64:
+	KORTESTW  K1, K1
+	JZ        colsDone65
+	VMOVUPS.Z (BX)(R10*1), K1, Z4
+	VMOVUPS.Z (DI)(R10*1), K1, Z5
+	VMULPS    Z5, Z4, Z4
+	VANDPS    Z0, Z4, Z4
+	VMAXPS    Z4, Z3, Z3
+
+colsDone65:
+	VSHUFF32X4 $0x4e, Z3, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VCMPPS     $0x12, Z3, Z2, K2
+	VDIVPS.Z   Z3, Z1, K2, Z4
+	VDIVPS.Z   Z1, Z3, K2, Z5
+	VMOVSS     X5, (DX)
+	MOVQ       AX, R10
+	XORQ       R11, R11
+
+cols66:
+	CMPQ      R11, R9
+	JGE       colsTail67
+	VMOVUPS   (BX)(R11*1), Z5
+	VMOVUPS   (DI)(R11*1), Z6
+	VMULPS    Z6, Z5, Z5
+	VMULPS    Z4, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VPMOVDW   Z5, (R10)
+	ADDQ      $0x20, R10
+	ADDQ      $0x40, R11
+	JMP       cols66
+
+colsTail67:
+	KORTESTW  K1, K1
+	JZ        colsDone68
+	VMOVUPS.Z (BX)(R11*1), K1, Z5
+	VMOVUPS.Z (DI)(R11*1), K1, Z6
+	VMULPS    Z6, Z5, Z5
+	VMULPS    Z4, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VPMOVDW   Z5, K1, (R10)
+	ADDQ      $0x20, R10
+
+colsDone68:
+	ADDQ $0x04, DX
+	ADDQ CX, AX
+	ADDQ SI, BX
+	DECQ R8
+	JNZ  rows62
+	JMP  variantsEnd60
+
+variant61:
+rows69:
+	VXORPS X3, X3, X3
+	XORQ   DI, DI
+
+cols70:
+	CMPQ    DI, R9
+	JGE     colsTail71
+	VMOVUPS (BX)(DI*1), Z4
+	VANDPS  Z0, Z4, Z4
+	VMAXPS  Z4, Z3, Z3
+	ADDQ    $0x40, DI
+	JMP     cols70
+
+colsTail71:
+	KORTESTW  K1, K1
+	JZ        colsDone72
+	VMOVUPS.Z (BX)(DI*1), K1, Z4
+	VANDPS    Z0, Z4, Z4
+	VMAXPS    Z4, Z3, Z3
+
+colsDone72:
+	VSHUFF32X4 $0x4e, Z3, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z4
+	VMAXPS     Z4, Z3, Z3
+	VCMPPS     $0x12, Z3, Z2, K2
+	VDIVPS.Z   Z3, Z1, K2, Z4
+	VDIVPS.Z   Z1, Z3, K2, Z5
+	VMOVSS     X5, (DX)
+	MOVQ       AX, DI
+	XORQ       R10, R10
+
+cols73:
+	CMPQ      R10, R9
+	JGE       colsTail74
+	VMOVUPS   (BX)(R10*1), Z5
+	VMULPS    Z4, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VPMOVDW   Z5, (DI)
+	ADDQ      $0x20, DI
+	ADDQ      $0x40, R10
+	JMP       cols73
+
+colsTail74:
+	KORTESTW  K1, K1
+	JZ        colsDone75
+	VMOVUPS.Z (BX)(R10*1), K1, Z5
+	VMULPS    Z4, Z5, Z5
+	VCVTPS2DQ Z5, Z5
+	VPMOVDW   Z5, K1, (DI)
+	ADDQ      $0x20, DI
+
+colsDone75:
+	ADDQ $0x04, DX
+	ADDQ CX, AX
+	ADDQ SI, BX
+	DECQ R8
+	JNZ  rows69
+
+variantsEnd60:
+	VZEROUPPER
+	RET
+
+DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnBits<>(SB), RODATA|NOPTR, $64
+
+DATA top16<>+0(SB)/8, $0x46fc020046fc0200
+DATA top16<>+8(SB)/8, $0x46fc020046fc0200
+DATA top16<>+16(SB)/8, $0x46fc020046fc0200
+DATA top16<>+24(SB)/8, $0x46fc020046fc0200
+DATA top16<>+32(SB)/8, $0x46fc020046fc0200
+DATA top16<>+40(SB)/8, $0x46fc020046fc0200
+DATA top16<>+48(SB)/8, $0x46fc020046fc0200
+DATA top16<>+56(SB)/8, $0x46fc020046fc0200
+GLOBL top16<>(SB), RODATA|NOPTR, $64
+
+DATA least16<>+0(SB)/8, $0x0d8000000d800000
+DATA least16<>+8(SB)/8, $0x0d8000000d800000
+DATA least16<>+16(SB)/8, $0x0d8000000d800000
+DATA least16<>+24(SB)/8, $0x0d8000000d800000
+DATA least16<>+32(SB)/8, $0x0d8000000d800000
+DATA least16<>+40(SB)/8, $0x0d8000000d800000
+DATA least16<>+48(SB)/8, $0x0d8000000d800000
+DATA least16<>+56(SB)/8, $0x0d8000000d800000
+GLOBL least16<>(SB), RODATA|NOPTR, $64
+
 // func packPairsU8AVX512(dst *int16, stride int, src *uint8, ld int, steps int, offset int16)
 // Requires: AVX, AVX2, AVX512BW
 TEXT ·packPairsU8AVX512(SB), NOSPLIT, $0-42
@@ -1311,7 +1505,7 @@ TEXT ·packPairsU8AVX512(SB), NOSPLIT, $0-42
 	VMOVD        DI, X0
 	VPBROADCASTW X0, Z0
 
-loop60:
+loop76:
 	VMOVDQU     (DX), X1
 	VMOVDQU     (DX)(BX*1), X2
 	VPUNPCKLBW  X2, X1, X3
@@ -1323,7 +1517,7 @@ loop60:
 	LEAQ        (DX)(BX*2), DX
 	ADDQ        CX, AX
 	DECQ        SI
-	JNZ         loop60
+	JNZ         loop76
 	VZEROUPPER
 	RET
 
@@ -1339,7 +1533,7 @@ TEXT ·packPairsS8AVX512(SB), NOSPLIT, $0-42
 	VMOVD        DI, X0
 	VPBROADCASTW X0, Z0
 
-loop61:
+loop77:
 	VMOVDQU     (DX), X1
 	VMOVDQU     (DX)(BX*1), X2
 	VPUNPCKLBW  X2, X1, X3
@@ -1351,7 +1545,7 @@ loop61:
 	LEAQ        (DX)(BX*2), DX
 	ADDQ        CX, AX
 	DECQ        SI
-	JNZ         loop61
+	JNZ         loop77
 	VZEROUPPER
 	RET
 
@@ -1369,9 +1563,9 @@ TEXT ·packWordsAVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS lowWord<>+0(SB), Z2
 	XORQ         R8, R8
 
-strip462:
+strip478:
 	CMPQ    DI, $0x40
-	JLT     strip163
+	JLT     strip179
 	VMOVUPS (SI)(R8*1), Z3
 	VMOVUPS 64(SI)(R8*1), Z4
 	VMOVUPS 128(SI)(R8*1), Z5
@@ -1380,7 +1574,7 @@ strip462:
 	MOVQ    DX, R9
 	MOVQ    AX, R10
 
-down66:
+down82:
 	LEAQ       (R9)(BX*1), R12
 	LEAQ       (R9)(BX*8), R13
 	PREFETCHT0 (R13)(R8*1)
@@ -1451,20 +1645,20 @@ down66:
 	LEAQ       (R9)(BX*2), R9
 	ADDQ       CX, R10
 	DECQ       R11
-	JNZ        down66
+	JNZ        down82
 	ADDQ       $+256, R8
 	SUBQ       $0x40, DI
-	JMP        strip462
+	JMP        strip478
 
-strip163:
+strip179:
 	CMPQ    DI, $0x10
-	JLT     stripTail64
+	JLT     stripTail80
 	VMOVUPS (SI)(R8*1), Z3
 	MOVQ    steps+48(FP), R11
 	MOVQ    DX, R9
 	MOVQ    AX, R10
 
-down67:
+down83:
 	LEAQ       (R9)(BX*1), R12
 	LEAQ       (R9)(BX*8), R13
 	PREFETCHT0 (R13)(R8*1)
@@ -1487,14 +1681,14 @@ down67:
 	LEAQ       (R9)(BX*2), R9
 	ADDQ       CX, R10
 	DECQ       R11
-	JNZ        down67
+	JNZ        down83
 	ADDQ       $+64, R8
 	SUBQ       $0x10, DI
-	JMP        strip163
+	JMP        strip179
 
-stripTail64:
+stripTail80:
 	TESTQ     DI, DI
-	JZ        stripDone65
+	JZ        stripDone81
 	MOVQ      $-1, R9
 	BZHIQ     DI, R9, R9
 	KMOVW     R9, K1
@@ -1502,7 +1696,7 @@ stripTail64:
 	MOVQ      steps+48(FP), SI
 	MOVQ      AX, AX
 
-down68:
+down84:
 	LEAQ       (DX)(BX*1), DI
 	LEAQ       (DX)(BX*8), R9
 	PREFETCHT0 (R9)(R8*1)
@@ -1525,21 +1719,11 @@ down68:
 	LEAQ       (DX)(BX*2), DX
 	ADDQ       CX, AX
 	DECQ       SI
-	JNZ        down68
+	JNZ        down84
 
-stripDone65:
+stripDone81:
 	VZEROUPPER
 	RET
-
-DATA top16<>+0(SB)/8, $0x46fc020046fc0200
-DATA top16<>+8(SB)/8, $0x46fc020046fc0200
-DATA top16<>+16(SB)/8, $0x46fc020046fc0200
-DATA top16<>+24(SB)/8, $0x46fc020046fc0200
-DATA top16<>+32(SB)/8, $0x46fc020046fc0200
-DATA top16<>+40(SB)/8, $0x46fc020046fc0200
-DATA top16<>+48(SB)/8, $0x46fc020046fc0200
-DATA top16<>+56(SB)/8, $0x46fc020046fc0200
-GLOBL top16<>(SB), RODATA|NOPTR, $64
 
 DATA bottom16<>+0(SB)/8, $0xc6fc0200c6fc0200
 DATA bottom16<>+8(SB)/8, $0xc6fc0200c6fc0200
@@ -1580,15 +1764,15 @@ TEXT ·scaleTileAVX512(SB), NOSPLIT, $0-64
 	BZHIQ R10, R11, R11
 	KMOVW R11, K1
 	TESTQ R9, R9
-	JZ    variant70
+	JZ    variant86
 
-rows71:
+rows87:
 	VBROADCASTSS (SI), Z0
 	XORQ         R9, R9
 
-cols72:
+cols88:
 	CMPQ      R9, R8
-	JGE       colsTail73
+	JGE       colsTail89
 	VMOVUPS   (DX)(R9*1), Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -1596,11 +1780,11 @@ cols72:
 	VADDPS    Z2, Z1, Z1
 	VMOVUPS   Z1, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols72
+	JMP       cols88
 
-colsTail73:
+colsTail89:
 	KORTESTW  K1, K1
-	JZ        colsDone74
+	JZ        colsDone90
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -1608,45 +1792,45 @@ colsTail73:
 	VADDPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-colsDone74:
+colsDone90:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows71
-	JMP  variantsEnd69
+	JNZ  rows87
+	JMP  variantsEnd85
 
-variant70:
-rows75:
+variant86:
+rows91:
 	VBROADCASTSS (SI), Z0
 	XORQ         R9, R9
 
-cols76:
+cols92:
 	CMPQ      R9, R8
-	JGE       colsTail77
+	JGE       colsTail93
 	VMOVUPS   (DX)(R9*1), Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols76
+	JMP       cols92
 
-colsTail77:
+colsTail93:
 	KORTESTW  K1, K1
-	JZ        colsDone78
+	JZ        colsDone94
 	VMOVUPS.Z (DX)(R9*1), K1, Z1
 	VCVTDQ2PS Z1, Z1
 	VMULPS    Z0, Z1, Z1
 	VMOVUPS   Z1, K1, (AX)(R9*1)
 
-colsDone78:
+colsDone94:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	ADDQ $0x04, SI
 	DECQ DI
-	JNZ  rows75
+	JNZ  rows91
 
-variantsEnd69:
+variantsEnd85:
 	VZEROUPPER
 	RET
 
@@ -1669,14 +1853,14 @@ TEXT ·scaleTileColsAVX512(SB), NOSPLIT, $0-64
 	BZHIQ R10, R11, R11
 	KMOVW R11, K1
 	TESTQ R9, R9
-	JZ    variant80
+	JZ    variant96
 
-rows81:
+rows97:
 	XORQ R9, R9
 
-cols82:
+cols98:
 	CMPQ      R9, R8
-	JGE       colsTail83
+	JGE       colsTail99
 	VMOVUPS   (DX)(R9*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   (SI)(R9*1), Z1
@@ -1685,11 +1869,11 @@ cols82:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols82
+	JMP       cols98
 
-colsTail83:
+colsTail99:
 	KORTESTW  K1, K1
-	JZ        colsDone84
+	JZ        colsDone100
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS.Z (SI)(R9*1), K1, Z1
@@ -1698,44 +1882,44 @@ colsTail83:
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone84:
+colsDone100:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows81
-	JMP  variantsEnd79
+	JNZ  rows97
+	JMP  variantsEnd95
 
-variant80:
-rows85:
+variant96:
+rows101:
 	XORQ R9, R9
 
-cols86:
+cols102:
 	CMPQ      R9, R8
-	JGE       colsTail87
+	JGE       colsTail103
 	VMOVUPS   (DX)(R9*1), Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS   (SI)(R9*1), Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, (AX)(R9*1)
 	ADDQ      $0x40, R9
-	JMP       cols86
+	JMP       cols102
 
-colsTail87:
+colsTail103:
 	KORTESTW  K1, K1
-	JZ        colsDone88
+	JZ        colsDone104
 	VMOVUPS.Z (DX)(R9*1), K1, Z0
 	VCVTDQ2PS Z0, Z0
 	VMOVUPS.Z (SI)(R9*1), K1, Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)(R9*1)
 
-colsDone88:
+colsDone104:
 	ADDQ CX, AX
 	ADDQ BX, DX
 	DECQ DI
-	JNZ  rows85
+	JNZ  rows101
 
-variantsEnd79:
+variantsEnd95:
 	VZEROUPPER
 	RET
 
@@ -1755,53 +1939,53 @@ TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-52
 	VXORPS       X0, X0, X0
 	VBROADCASTSS magnBits<>+0(SB), Z1
 	TESTQ        CX, CX
-	JZ           none89
+	JZ           none105
 	XORQ         BX, BX
 
-cols91:
+cols107:
 	CMPQ    BX, DX
-	JGE     colsTail92
+	JGE     colsTail108
 	VMOVUPS (AX)(BX*1), Z2
 	VMOVUPS (CX)(BX*1), Z3
 	VMULPS  Z3, Z2, Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
 	ADDQ    $0x40, BX
-	JMP     cols91
+	JMP     cols107
 
-colsTail92:
+colsTail108:
 	KORTESTW  K1, K1
-	JZ        colsDone93
+	JZ        colsDone109
 	VMOVUPS.Z (AX)(BX*1), K1, Z2
 	VMOVUPS.Z (CX)(BX*1), K1, Z3
 	VMULPS    Z3, Z2, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
 
-colsDone93:
-	JMP out90
+colsDone109:
+	JMP out106
 
-none89:
+none105:
 	XORQ CX, CX
 
-cols94:
+cols110:
 	CMPQ    CX, DX
-	JGE     colsTail95
+	JGE     colsTail111
 	VMOVUPS (AX)(CX*1), Z2
 	VANDPS  Z1, Z2, Z2
 	VMAXPS  Z2, Z0, Z0
 	ADDQ    $0x40, CX
-	JMP     cols94
+	JMP     cols110
 
-colsTail95:
+colsTail111:
 	KORTESTW  K1, K1
-	JZ        colsDone96
+	JZ        colsDone112
 	VMOVUPS.Z (AX)(CX*1), K1, Z2
 	VANDPS    Z1, Z2, Z2
 	VMAXPS    Z2, Z0, Z0
 
-colsDone96:
-out90:
+colsDone112:
+out106:
 	VSHUFF32X4 $0x4e, Z0, Z0, Z1
 	VMAXPS     Z1, Z0, Z0
 	VSHUFF32X4 $0xb1, Z0, Z0, Z1
@@ -1813,16 +1997,6 @@ out90:
 	MOVSS      X0, ret+48(FP)
 	VZEROUPPER
 	RET
-
-DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
-DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
-GLOBL magnBits<>(SB), RODATA|NOPTR, $64
 
 // func maxAbsColsAVX512(dst []float32, x []float32, rows int, n int)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
@@ -1836,9 +2010,9 @@ TEXT ·maxAbsColsAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS magnBits<>+0(SB), Z0
 	XORQ         DI, DI
 
-strip497:
+strip4113:
 	CMPQ    BX, $0x40
-	JLT     strip198
+	JLT     strip1114
 	VMOVUPS (AX)(DI*1), Z1
 	VMOVUPS 64(AX)(DI*1), Z2
 	VMOVUPS 128(AX)(DI*1), Z3
@@ -1846,7 +2020,7 @@ strip497:
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down101:
+down117:
 	VMOVUPS (R8)(DI*1), Z5
 	VANDPS  Z0, Z5, Z5
 	VMAXPS  Z5, Z1, Z1
@@ -1861,53 +2035,53 @@ down101:
 	VMAXPS  Z5, Z4, Z4
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down101
+	JNZ     down117
 	VMOVUPS Z1, (AX)(DI*1)
 	VMOVUPS Z2, 64(AX)(DI*1)
 	VMOVUPS Z3, 128(AX)(DI*1)
 	VMOVUPS Z4, 192(AX)(DI*1)
 	ADDQ    $+256, DI
 	SUBQ    $0x40, BX
-	JMP     strip497
+	JMP     strip4113
 
-strip198:
+strip1114:
 	CMPQ    BX, $0x10
-	JLT     stripTail99
+	JLT     stripTail115
 	VMOVUPS (AX)(DI*1), Z1
 	MOVQ    CX, R8
 	MOVQ    DX, R9
 
-down102:
+down118:
 	VMOVUPS (R8)(DI*1), Z2
 	VANDPS  Z0, Z2, Z2
 	VMAXPS  Z2, Z1, Z1
 	ADDQ    SI, R8
 	DECQ    R9
-	JNZ     down102
+	JNZ     down118
 	VMOVUPS Z1, (AX)(DI*1)
 	ADDQ    $+64, DI
 	SUBQ    $0x10, BX
-	JMP     strip198
+	JMP     strip1114
 
-stripTail99:
+stripTail115:
 	TESTQ     BX, BX
-	JZ        stripDone100
+	JZ        stripDone116
 	MOVQ      $-1, R8
 	BZHIQ     BX, R8, R8
 	KMOVW     R8, K1
 	VMOVUPS.Z (AX)(DI*1), K1, Z1
 	MOVQ      DX, DX
 
-down103:
+down119:
 	VMOVUPS.Z (CX)(DI*1), K1, Z2
 	VANDPS    Z0, Z2, Z2
 	VMAXPS    Z2, Z1, Z1
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       down103
+	JNZ       down119
 	VMOVUPS   Z1, K1, (AX)(DI*1)
 
-stripDone100:
+stripDone116:
 	VZEROUPPER
 	RET
 
@@ -1922,12 +2096,12 @@ TEXT ·quantize16AVX512(SB), NOSPLIT, $0-76
 	VBROADCASTSS top16<>+0(SB), Z1
 	VBROADCASTSS bottom16<>+0(SB), Z2
 	TESTQ        DX, DX
-	JZ           none104
+	JZ           none120
 	XORQ         SI, SI
 	SUBQ         $0x10, BX
-	JLT          tail107
+	JLT          tail123
 
-loop106:
+loop122:
 	VMOVUPS   (CX)(SI*1), Z3
 	VMOVUPS   (DX)(SI*1), Z4
 	VMULPS    Z4, Z3, Z3
@@ -1939,11 +2113,11 @@ loop106:
 	ADDQ      $0x20, AX
 	ADDQ      $0x40, SI
 	SUBQ      $0x10, BX
-	JGE       loop106
+	JGE       loop122
 
-tail107:
+tail123:
 	ADDQ      $0x10, BX
-	JZ        done108
+	JZ        done124
 	MOVQ      $-1, DI
 	BZHIQ     BX, DI, DI
 	KMOVW     DI, K1
@@ -1957,16 +2131,16 @@ tail107:
 	VPMOVDW   Z3, K1, (AX)
 	ADDQ      $0x20, AX
 
-done108:
-	JMP out105
+done124:
+	JMP out121
 
-none104:
+none120:
 	MOVQ BX, DX
 	XORQ BX, BX
 	SUBQ $0x10, DX
-	JLT  tail110
+	JLT  tail126
 
-loop109:
+loop125:
 	VMOVUPS   (CX)(BX*1), Z3
 	VMULPS    Z0, Z3, Z3
 	VMINPS    Z1, Z3, Z3
@@ -1976,11 +2150,11 @@ loop109:
 	ADDQ      $0x20, AX
 	ADDQ      $0x40, BX
 	SUBQ      $0x10, DX
-	JGE       loop109
+	JGE       loop125
 
-tail110:
+tail126:
 	ADDQ      $0x10, DX
-	JZ        done111
+	JZ        done127
 	MOVQ      $-1, SI
 	BZHIQ     DX, SI, SI
 	KMOVW     SI, K1
@@ -1992,7 +2166,7 @@ tail110:
 	VPMOVDW   Z3, K1, (AX)
 	ADDQ      $0x20, AX
 
-done111:
-out105:
+done127:
+out121:
 	VZEROUPPER
 	RET

@@ -254,6 +254,33 @@ func TestQuantize16(t *testing.T) {
 	}
 }
 
+func TestQuantizeRows16(t *testing.T) {
+	for _, s := range sets() {
+		r := rand.New(rand.NewPCG(9, 5))
+		for _, n := range append(lengths[1:], 300) {
+			const rows = 5
+			ldd, ldx := n+r.IntN(3), n+r.IntN(3)
+			x, f := randoms(r, rows*ldx, 1e-3), randoms(r, n, 1)
+			clear(x[2*ldx:][:n])
+			x[3*ldx] = 0x1p-101
+			clear(x[3*ldx+1:][:n-1])
+			if n%3 == 1 {
+				f = nil
+			}
+			run := func(s *set) ([]int16, []float32) {
+				d, scale := slices.Repeat([]int16{7}, rows*ldd+40), slices.Repeat([]float32{7}, rows+20)
+				s.rows16(s, d[20:][:rows*ldd], ldd, scale[10:], x, ldx, f, rows, n)
+				return d, scale
+			}
+			got, scale := run(s)
+			want, wantScale := run(&portable)
+			if !slices.Equal(got, want) || !slices.Equal(scale, wantScale) {
+				t.Fatalf("%s: rows of %d: %v %v, want %v %v", s.name, n, got, scale, want, wantScale)
+			}
+		}
+	}
+}
+
 // TestGemm16Gradients takes the gradients of a quantised linear layer in 16 bits and
 // compares them with float64.
 func TestGemm16Gradients(t *testing.T) {

@@ -52,6 +52,7 @@ type set struct {
 	maxAbs     func(x, factor []float32) float32
 	maxAbsCols func(dst, x []float32, rows, n int)
 	quantize16 func(dst []int16, x, factor []float32, inv float32)
+	rows16     func(s *set, dst []int16, ldd int, scale, x []float32, ldx int, factor []float32, rows, n int)
 
 	// form is the layout and product of low-bit operands of these widths; fixed, where
 	// not nil, that of weights of k inputs.
@@ -81,7 +82,7 @@ var portable = set{
 	fakeQuantCols: fakeQuantColsGo, fakeQuantColsBackward: fakeQuantColsBackwardGo,
 	quantize: quantizeGo, dequantize: dequantizeGo[uint8], dequantizeSigned: dequantizeGo[int8],
 	adam: adamGo, gemm: gemmGo, igemm: igemmGo,
-	gemm16: gemm16Go, gemm16Cols: gemm16ColsGo, maxAbs: maxAbsGo, maxAbsCols: maxAbsColsGo, quantize16: quantize16Go,
+	gemm16: gemm16Go, gemm16Cols: gemm16ColsGo, maxAbs: maxAbsGo, maxAbsCols: maxAbsColsGo, quantize16: quantize16Go, rows16: quantizeRows16,
 	form: formGo, fixed: weightsGo, dequant: dequantGo, dequantAdd: dequantAddGo, dequantAddTo: dequantAddTo, dequantQuantize: dequantQuantizeGo, dequantGelu: dequantGelu,
 	headTile: headTile, layerNormQuantize: layerNormQuantize, softmaxQuantize: softmaxQuantize,
 }

@@ -18,6 +18,7 @@ func gemm16Part(m machine) {
 		wordSums(m)
 		rowTerms(m)
 		colTerms(m)
+		quantizeRows16(m)
 	} else {
 		widenLess("widenLessU8", func(s, d Op) { VPMOVZXBW(s, d) })
 		widenLess("widenLessS8", func(s, d Op) { VPMOVSXBW(s, d) })
