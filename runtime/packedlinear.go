@@ -18,7 +18,7 @@ type packedLinear struct {
 	base
 	noBackward
 	x       int // codes
-	left    int // the same packed for the product, see packrows.go; -1: not needed
+	left    int // what the product wants made of them, see packrows.go; -1: nothing
 	m, n, k int
 	tile    int // rows taken at a time
 	weight  *packedWeight
@@ -105,7 +105,7 @@ func (s *packedLinear) rowwise(n int) (reads, writes []part) {
 	}
 	reads = []part{{s.x, s.m}}
 	if s.left >= 0 {
-		reads[0].id = s.left
+		reads = append(reads, part{s.left, s.m})
 	}
 	if s.heads != nil {
 		return reads, s.headParts(n)
@@ -136,19 +136,20 @@ func (s *packedLinear) item(st *State, h *hand, l lane, panel int) {
 		first, _ := l.rows(s.weight.panels())
 		panel += first
 	}
-	from := s.x
+	x, ld := st.u(s.x), st.p.values[s.x].ld
+	var left []uint8
+	row := 0
 	if s.left >= 0 {
-		from = s.left
+		left, row = st.u(s.left), st.p.values[s.left].ld
 	}
-	x, ld := st.u(from), st.p.values[from].ld
 	h.w.Panel(s.weight.w, panel)
 	if s.heads != nil {
 		s.beginHeads(st, h, panel*kernel.PanelWidth, min(kernel.PanelWidth, s.n-panel*kernel.PanelWidth))
 	}
 	for r := lo; r < hi; r += s.tile {
 		m := min(s.tile, hi-r)
-		if s.left >= 0 {
-			h.w.TileLeft(m, x[r*ld:], h.tile, kernel.PanelWidth)
+		if left != nil {
+			h.w.TileLeft(m, left[r*row:], x[r*ld:], ld, h.tile, kernel.PanelWidth)
 		} else {
 			h.w.Tile(m, x[r*ld:], ld, h.tile, kernel.PanelWidth)
 		}

@@ -7,13 +7,13 @@ import (
 	"github.com/qvitc/qvitc/ir"
 )
 
-// packRows lays the codes of linear layers out as their product reads them, where it
-// has a layout of its own (kernel.LeftBytes): once for all panels of a weight, and for
-// all layers that read the same codes.
+// packRows makes what the product of linear layers wants of their codes first
+// (kernel.LeftBytes): once for all panels of a weight, and for all layers that read the
+// same codes.
 type packRows struct {
 	base
 	noBackward
-	x, y        int // codes, packed codes
+	x, y        int // codes, what is made of them
 	rows, k     int
 	bits, abits int
 }
@@ -42,7 +42,7 @@ func (c *compiler) packLefts() {
 			c.p.steps = slices.Insert(c.p.steps, slices.Index(c.p.steps, s), step(p))
 		}
 		l.left = left
-		l.in[slices.Index(l.in, l.x)] = left
+		l.in = append(l.in, left)
 	}
 }
 

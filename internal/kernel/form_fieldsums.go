@@ -61,7 +61,7 @@ func (f fieldSums) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda in
 	for i := 0; i < m; i += TileRows {
 		rows := min(TileRows, m-i)
 		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, tile[i*ldt:], ldt)
+		f.tileLeft(w, panel, k, rows, w.left, nil, 0, tile[i*ldt:], ldt)
 	}
 }
 
@@ -82,7 +82,7 @@ func (f fieldSums) packLeft(_ *Workspace, k int, dst []uint8, rows int, a []uint
 	}
 }
 
-func (f fieldSums) tileLeft(_ *Workspace, panel []uint8, k, rows int, left []uint8, tile []int32, ldt int) {
+func (f fieldSums) tileLeft(_ *Workspace, panel []uint8, k, rows int, left, _ []uint8, _ int, tile []int32, ldt int) {
 	n, ld := f.groups(k), f.leftBytes(k)
 	b := words(panel)
 	for i := 0; i < rows; i += 2 {

@@ -136,7 +136,7 @@ func (f formLookup) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda i
 	for i := 0; i < m; i += TileRows {
 		rows := min(TileRows, m-i)
 		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, tile[i*ldt:], ldt)
+		f.tileLeft(w, panel, k, rows, w.left, nil, 0, tile[i*ldt:], ldt)
 	}
 }
 
@@ -156,7 +156,7 @@ func (f formLookup) packLeft(w *Workspace, k int, dst []uint8, rows int, a []uin
 	packLookupAVX512((*uint16)(unsafe.Pointer(&dst[0])), 128*blocks, &a[0], lda, plane, &w.u64[0], blocks, rows)
 }
 
-func (f formLookup) tileLeft(_ *Workspace, panel []uint8, k, rows int, left []uint8, tile []int32, ldt int) {
+func (f formLookup) tileLeft(_ *Workspace, panel []uint8, k, rows int, left, _ []uint8, _ int, tile []int32, ldt int) {
 	plane := f.plane(k)
 	lookupTileAVX512((*uint16)(unsafe.Pointer(&left[0])), f.leftBytes(k), &panel[0], plane, &lookupTables()[0], int32(lookupBias*plane), &tile[0], 4*ldt, rows)
 }

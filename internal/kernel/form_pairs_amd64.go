@@ -127,7 +127,7 @@ func (f formPairs) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda in
 	for i := 0; i < m; i += TileRows {
 		rows := min(TileRows, m-i)
 		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, tile[i*ldt:], ldt)
+		f.tileLeft(w, panel, k, rows, w.left, nil, 0, tile[i*ldt:], ldt)
 	}
 }
 
@@ -157,7 +157,7 @@ func (f formPairs) packLeft(_ *Workspace, k int, dst []uint8, rows int, a []uint
 	}
 }
 
-func (f formPairs) tileLeft(_ *Workspace, panel []uint8, k, rows int, left []uint8, tile []int32, ldt int) {
+func (f formPairs) tileLeft(_ *Workspace, panel []uint8, k, rows int, left, _ []uint8, _ int, tile []int32, ldt int) {
 	plane := f.plane(k)
 	pairsTileAVX2(&left[0], f.leftBytes(k), &panel[0], plane, &pairsTables()[0], int32(pairsBias*plane), &tile[0], 4*ldt, rows)
 }

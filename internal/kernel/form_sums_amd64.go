@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 // formSums multiplies low-bit codes with half the multiplications, by the identity of
 // S. Winograd, A New Algorithm for Inner Product (1968): for the inputs p and q of a row a
 // and of an output b,
@@ -19,8 +21,8 @@ package kernel
 //
 //	(a_p + b_q + half)·(a_q + b_p) = a_p·b_p + a_q·b_q + (a_p + half)·a_q + (b_q + half)·b_p
 //
-// and behind the panel are the negative terms of its outputs. A packed row is its codes
-// and its negative term.
+// Behind the panel are the negative terms of its outputs; packed rows are their negative
+// terms alone, four bytes each. Inputs are whole groups of eight, or VNNI does the product.
 type formSums struct {
 	formVNNI
 	bits int
@@ -30,7 +32,7 @@ type formSums struct {
 const sumsBits = 6
 
 func weightsSums(bits, abits, k int) form {
-	if bits <= 4 && abits <= sumsBits && k > 0 {
+	if bits <= 4 && abits <= sumsBits && k > 0 && k%8 == 0 {
 		return sumsForms[bits]
 	}
 	return lowBitVNNI(bits, abits)
@@ -41,24 +43,9 @@ var sumsForms = [...]form{2: newFormSums(2), 3: newFormSums(3), 4: newFormSums(4
 
 func newFormSums(bits int) form { return formSums{formVNNI{interleaved{64}}, bits} }
 
-// groups is the number of groups of 256 codes: an even one.
-func (formSums) groups(k int) int { return (k + 7) / 8 * 2 }
+func (f formSums) panelBytes(k int) int { return PanelWidth * (k + 4) }
 
-func (f formSums) panelBytes(k int) int { return 256*f.groups(k) + 4*PanelWidth }
-
-func (f formSums) storedBytes(bits, k int) int { return 32 * bits * f.groups(k) }
-
-func (f formSums) store(dst []uint8, bits int, codes []int8, rows, k int) {
-	p := make([]uint8, 256*f.groups(k))
-	f.putRows(p, k, 0, rows, bytesOf(codes), k, 0)
-	for g := range f.groups(k) {
-		f.pack256(dst[32*bits*g:][:32*bits], (*[256]uint8)(p[256*g:]), bits)
-	}
-}
-
-func (f formSums) storeBytes(dst []uint8, bits int, src []uint8, row, rows, k int) bool {
-	return k%8 == 0 && f.formVNNI.storeBytes(dst, bits, src, row, rows, k)
-}
+func (f formSums) storedBytes(bits, k int) int { return PanelWidth * k / 8 * bits }
 
 func (f formSums) unpack(dst, src []uint8, bits, k int) []uint8 {
 	unpack := unpackSums4AVX512
@@ -68,24 +55,23 @@ func (f formSums) unpack(dst, src []uint8, bits, k int) []uint8 {
 	case 3:
 		unpack = unpackSums3AVX512
 	}
-	unpack(&dst[0], &src[0], f.groups(k)/2)
+	unpack(&dst[0], &src[0], k/8)
 	return dst
 }
 
 func (f formSums) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
-	row := f.leftBytes(k)
-	w.left = grow(w.left, TileRows*row)
+	w.left = grow(w.left, TileRows*f.leftBytes(k))
 	for i := 0; i < m; i += TileRows {
 		rows := min(TileRows, m-i)
 		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, tile[i*ldt:], ldt)
+		f.tileLeft(w, panel, k, rows, w.left, a[i*lda:], lda, tile[i*ldt:], ldt)
 	}
 }
 
-func (f formSums) leftBytes(k int) int { return (4*f.groups(k) + 4 + 63) &^ 63 }
+func (formSums) leftBytes(int) int { return 4 }
 
 func (f formSums) packLeft(_ *Workspace, k int, dst []uint8, rows int, a []uint8, lda int) {
-	packSumsAVX512(&dst[0], f.leftBytes(k), &a[0], lda, k, 4*f.groups(k), 1<<(f.bits-1), rows)
+	termSumsAVX512((*int32)(unsafe.Pointer(&dst[0])), &a[0], lda, k, 1<<(f.bits-1), rows)
 }
 
 // sumsSteps is how many steps of a panel, 512 bytes each, stay in the first-level cache
@@ -93,21 +79,22 @@ func (f formSums) packLeft(_ *Workspace, k int, dst []uint8, rows int, a []uint8
 const sumsSteps = 48
 
 // tileLeft fetches the next panel of the weights meanwhile.
-func (f formSums) tileLeft(w *Workspace, panel []uint8, k, rows int, left []uint8, tile []int32, ldt int) {
-	steps, multiply, block := f.groups(k)/2, tileSumsAVX512, 5
+func (f formSums) tileLeft(w *Workspace, panel []uint8, k, rows int, left, a []uint8, lda int, tile []int32, ldt int) {
+	multiply, block := tileSumsAVX512, 5
 	if w.half {
 		multiply, block = tileSumsHalfAVX512, 8
 	}
+	terms, columns := (*int32)(unsafe.Pointer(&left[0])), (*int32)(unsafe.Pointer(&panel[PanelWidth*k]))
+	steps := k / 8
 	parts := (steps + sumsSteps - 1) / sumsSteps
-	behind := 8 * steps
 	for s := range parts {
 		lo, hi := s*steps/parts, (s+1)*steps/parts
-		ahead, lines := &left[0], len(w.ahead)/cacheLine
+		ahead, lines := &a[0], len(w.ahead)/cacheLine
 		if lines > 0 {
 			ahead = &w.ahead[0]
 			w.ahead = w.ahead[min(lines, (rows+block-1)/block*(hi-lo))*cacheLine:]
 		}
-		multiply(&left[8*lo], f.leftBytes(k), &panel[512*lo], hi-lo, &tile[0], 4*ldt, rows, behind, ahead, lines)
-		behind = 0
+		multiply(&a[8*lo], lda, terms, &panel[512*lo], columns, hi-lo, &tile[0], 4*ldt, rows, ahead, lines)
+		columns = nil
 	}
 }

@@ -1,16 +1,16 @@
 package kernel
 
-// leftForm is a form that multiplies rows of codes in a layout of their own. Packed once
-// they serve all panels of a weight, and all weights of the same widths and inputs.
+// leftForm is a form that wants something made of rows of codes first, such as a layout of
+// their own. Made once it serves all panels of a weight, and all weights of the same
+// widths and inputs.
 type leftForm interface {
 	leftBytes(k int) int
 	packLeft(w *Workspace, k int, dst []uint8, rows int, a []uint8, lda int)
-	tileLeft(w *Workspace, panel []uint8, k, rows int, left []uint8, tile []int32, ldt int)
+	tileLeft(w *Workspace, panel []uint8, k, rows int, left, a []uint8, lda int, tile []int32, ldt int)
 }
 
-// LeftBytes is the size of a row of k codes of abits bits as PackLeft packs it for
-// TileLeft and weights of bits bits: a multiple of 64. It is 0 where rows are multiplied
-// as they are, by Tile.
+// LeftBytes is the size of what PackLeft makes of a row of k codes of abits bits for
+// TileLeft and weights of bits bits: a multiple of 4. It is 0 where Tile needs nothing.
 func LeftBytes(bits, abits, k int) int {
 	if f, ok := active.weights(bits, abits, k).(leftForm); ok && k > 0 {
 		return f.leftBytes(k)
@@ -30,13 +30,15 @@ func (w *Workspace) PackLeft(bits, abits, k int, dst []uint8, rows int, a []uint
 	f.packLeft(w, k, dst, rows, a, lda)
 }
 
-// TileLeft is Tile for rows that PackLeft has packed, and for panels of Weights.
-func (w *Workspace) TileLeft(rows int, left []uint8, tile []int32, ldt int) {
+// TileLeft is Tile for panels of Weights and rows of a of which PackLeft has made left,
+// which begins at a multiple of 8 bytes.
+func (w *Workspace) TileLeft(rows int, left, a []uint8, lda int, tile []int32, ldt int) {
 	if rows <= 0 {
 		return
 	}
 	f := w.form.(leftForm)
 	need("tile", len(tile), extent(rows, PanelWidth, ldt))
 	need("left", len(left), rows*f.leftBytes(w.k))
-	f.tileLeft(w, w.panel, w.k, rows, left, tile, ldt)
+	need("a", len(a), extent(rows, (w.k+3)&^3, lda))
+	f.tileLeft(w, w.panel, w.k, rows, left, a, lda, tile, ldt)
 }

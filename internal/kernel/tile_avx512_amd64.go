@@ -59,20 +59,20 @@ func unpackSums3AVX512(dst *uint8, src *uint8, pairs int)
 //go:noescape
 func unpackSums4AVX512(dst *uint8, src *uint8, pairs int)
 
-// packSumsAVX512 copies rows of k codes, fills them with zeros to kp codes and writes the term of the row behind them; kp is a multiple of 8, dst has whole vectors for k codes; k and rows are positive.
+// termSumsAVX512 writes the terms of rows of k codes, a multiple of 8; k and rows are positive.
 //
 //go:noescape
-func packSumsAVX512(dst *uint8, ldd int, a *uint8, lda int, k int, kp int, half uint8, rows int)
+func termSumsAVX512(dst *int32, a *uint8, lda int, k int, half uint8, rows int)
 
-// tileSumsAVX512 multiplies packed rows by a panel; ldl and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Terms are behind bytes after left, those of the panel 64·behind bytes after it; where behind is 0, the sums are added to dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
+// tileSumsAVX512 multiplies rows of codes by a panel; lda and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Sums begin with the terms of rows and of columns or, where columns is nil, with dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
 //
 //go:noescape
-func tileSumsAVX512(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)
+func tileSumsAVX512(a *uint8, lda int, terms *int32, panel *uint8, columns *int32, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
 
-// tileSumsHalfAVX512 multiplies packed rows by a panel; ldl and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Terms are behind bytes after left, those of the panel 64·behind bytes after it; where behind is 0, the sums are added to dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
+// tileSumsHalfAVX512 multiplies rows of codes by a panel; lda and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Sums begin with the terms of rows and of columns or, where columns is nil, with dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.
 //
 //go:noescape
-func tileSumsHalfAVX512(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)
+func tileSumsHalfAVX512(a *uint8, lda int, terms *int32, panel *uint8, columns *int32, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
 
 // vendorAVX512 is the first four letters of the name that CPUID gives.
 //

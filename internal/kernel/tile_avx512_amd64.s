@@ -2439,150 +2439,232 @@ loop75:
 	VZEROUPPER
 	RET
 
-// func packSumsAVX512(dst *uint8, ldd int, a *uint8, lda int, k int, kp int, half uint8, rows int)
+// func termSumsAVX512(dst *int32, a *uint8, lda int, k int, half uint8, rows int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VNNI, BMI2
-TEXT ·packSumsAVX512(SB), NOSPLIT, $0-64
+TEXT ·termSumsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
-	MOVQ         ldd+8(FP), CX
-	MOVQ         a+16(FP), DX
-	MOVQ         lda+24(FP), BX
-	MOVQ         k+32(FP), SI
-	MOVQ         kp+40(FP), DI
-	MOVQ         rows+56(FP), R8
-	MOVB         half+48(FP), R9
-	MOVBLZX      R9, R9
-	VMOVD        R9, X0
+	MOVQ         a+8(FP), CX
+	MOVQ         lda+16(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         rows+40(FP), SI
+	MOVB         half+32(FP), DI
+	MOVBLZX      DI, DI
+	VMOVD        DI, X0
 	VPBROADCASTB X0, Z0
 	VXORPS       X1, X1, X1
-	LEAQ         -1(SI), R9
-	ANDQ         $+63, R9
-	INCQ         R9
-	MOVQ         $-1, R10
-	CMPQ         R9, $0x40
-	JEQ          short76
-	BZHIQ        R9, R10, R10
+	LEAQ         -1(BX), DI
+	ANDQ         $+63, DI
+	INCQ         DI
+	MOVQ         $-1, R8
+	CMPQ         DI, $0x40
+	JEQ          whole76
+	BZHIQ        DI, R8, R8
 
-short76:
-	KMOVQ R10, K1
-	MOVL  $0x00005555, R9
-	KMOVW R9, K2
+whole76:
+	KMOVQ R8, K1
+	MOVL  $0x00005555, DI
+	KMOVW DI, K2
 
-row77:
-	MOVQ   DX, R9
-	MOVQ   AX, R10
-	MOVQ   SI, R11
+rows79:
+	CMPQ   SI, $0x04
+	JLT    one77
+	MOVQ   CX, DI
+	LEAQ   (DI)(DX*1), R8
+	LEAQ   (R8)(DX*1), R9
+	LEAQ   (R9)(DX*1), R10
 	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	MOVQ   BX, R11
 
-loop78:
+loop80:
 	CMPQ      R11, $0x40
-	JLE       last79
-	VMOVDQU64 (R9), Z3
-	VMOVDQU64 Z3, (R10)
-	VPSHUFD   $0xb1, Z3, Z4
-	VPADDB    Z0, Z3, Z3
-	VPDPBUSD  Z4, Z3, K2, Z2
+	JLE       last81
+	VMOVDQU64 (DI), Z6
+	VPSHUFD   $0xb1, Z6, Z7
+	VPADDB    Z0, Z6, Z6
+	VPDPBUSD  Z7, Z6, K2, Z2
+	VMOVDQU64 (R8), Z6
+	VPSHUFD   $0xb1, Z6, Z7
+	VPADDB    Z0, Z6, Z6
+	VPDPBUSD  Z7, Z6, K2, Z3
+	VMOVDQU64 (R9), Z6
+	VPSHUFD   $0xb1, Z6, Z7
+	VPADDB    Z0, Z6, Z6
+	VPDPBUSD  Z7, Z6, K2, Z4
+	VMOVDQU64 (R10), Z6
+	VPSHUFD   $0xb1, Z6, Z7
+	VPADDB    Z0, Z6, Z6
+	VPDPBUSD  Z7, Z6, K2, Z5
+	ADDQ      $0x40, DI
+	ADDQ      $0x40, R8
 	ADDQ      $0x40, R9
 	ADDQ      $0x40, R10
 	SUBQ      $0x40, R11
-	JMP       loop78
+	JMP       loop80
 
-last79:
-	VMOVDQU8.Z    (R9), K1, Z3
-	VMOVDQU64     Z3, (R10)
-	VPSHUFD       $0xb1, Z3, Z4
-	VPADDB        Z0, Z3, Z3
-	VPDPBUSD      Z4, Z3, K2, Z2
-	VPSUBD        Z2, Z1, Z2
-	VEXTRACTI64X4 $0x01, Z2, Y3
-	VPADDD        Y3, Y2, Y2
-	VEXTRACTI128  $0x01, Y2, X3
-	VPADDD        X3, X2, X2
-	VPSHUFD       $0x4e, X2, X3
-	VPADDD        X3, X2, X2
-	VPSHUFD       $0xb1, X2, X3
-	VPADDD        X3, X2, X2
-	VMOVD         X2, (AX)(DI*1)
-	ADDQ          BX, DX
-	ADDQ          CX, AX
-	DECQ          R8
-	JNZ           row77
+last81:
+	VMOVDQU8.Z    (DI), K1, Z6
+	VPSHUFD       $0xb1, Z6, Z7
+	VPADDB        Z0, Z6, Z6
+	VPDPBUSD      Z7, Z6, K2, Z2
+	VMOVDQU8.Z    (R8), K1, Z6
+	VPSHUFD       $0xb1, Z6, Z7
+	VPADDB        Z0, Z6, Z6
+	VPDPBUSD      Z7, Z6, K2, Z3
+	VMOVDQU8.Z    (R9), K1, Z6
+	VPSHUFD       $0xb1, Z6, Z7
+	VPADDB        Z0, Z6, Z6
+	VPDPBUSD      Z7, Z6, K2, Z4
+	VMOVDQU8.Z    (R10), K1, Z6
+	VPSHUFD       $0xb1, Z6, Z7
+	VPADDB        Z0, Z6, Z6
+	VPDPBUSD      Z7, Z6, K2, Z5
+	VPUNPCKLDQ    Z3, Z2, Z6
+	VPUNPCKHDQ    Z3, Z2, Z7
+	VPADDD        Z6, Z7, Z7
+	VPUNPCKLDQ    Z5, Z4, Z6
+	VPUNPCKHDQ    Z5, Z4, Z12
+	VPADDD        Z6, Z12, Z12
+	VPUNPCKLQDQ   Z12, Z7, Z6
+	VPUNPCKHQDQ   Z12, Z7, Z7
+	VPADDD        Z6, Z7, Z7
+	VEXTRACTI64X4 $0x01, Z7, Y6
+	VPADDD        Y6, Y7, Y7
+	VEXTRACTI128  $0x01, Y7, X6
+	VPADDD        X6, X7, X7
+	VPSUBD        X7, X1, X7
+	VMOVDQU       X7, (AX)
+	ADDQ          DX, CX
+	ADDQ          DX, CX
+	ADDQ          DX, CX
+	ADDQ          DX, CX
+	ADDQ          $0x10, AX
+	SUBQ          $0x04, SI
+	JMP           rows79
+
+one77:
+rows82:
+	CMPQ   SI, $0x01
+	JLT    done78
+	MOVQ   CX, DI
+	VXORPS X8, X8, X8
+	VXORPS X9, X9, X9
+	VXORPS X10, X10, X10
+	VXORPS X11, X11, X11
+	MOVQ   BX, R8
+
+loop83:
+	CMPQ      R8, $0x40
+	JLE       last84
+	VMOVDQU64 (DI), Z2
+	VPSHUFD   $0xb1, Z2, Z3
+	VPADDB    Z0, Z2, Z2
+	VPDPBUSD  Z3, Z2, K2, Z8
+	ADDQ      $0x40, DI
+	SUBQ      $0x40, R8
+	JMP       loop83
+
+last84:
+	VMOVDQU8.Z    (DI), K1, Z2
+	VPSHUFD       $0xb1, Z2, Z3
+	VPADDB        Z0, Z2, Z2
+	VPDPBUSD      Z3, Z2, K2, Z8
+	VPUNPCKLDQ    Z9, Z8, Z2
+	VPUNPCKHDQ    Z9, Z8, Z3
+	VPADDD        Z2, Z3, Z3
+	VPUNPCKLDQ    Z11, Z10, Z2
+	VPUNPCKHDQ    Z11, Z10, Z4
+	VPADDD        Z2, Z4, Z4
+	VPUNPCKLQDQ   Z4, Z3, Z2
+	VPUNPCKHQDQ   Z4, Z3, Z3
+	VPADDD        Z2, Z3, Z3
+	VEXTRACTI64X4 $0x01, Z3, Y2
+	VPADDD        Y2, Y3, Y3
+	VEXTRACTI128  $0x01, Y3, X2
+	VPADDD        X2, X3, X3
+	VPSUBD        X3, X1, X3
+	VMOVD         X3, (AX)
+	ADDQ          DX, CX
+	ADDQ          $0x04, AX
+	SUBQ          $0x01, SI
+	JMP           rows82
+
+done78:
 	VZEROUPPER
 	RET
 
-// func tileSumsAVX512(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)
+// func tileSumsAVX512(a *uint8, lda int, terms *int32, panel *uint8, columns *int32, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
-TEXT ·tileSumsAVX512(SB), NOSPLIT, $0-80
-	MOVQ left+0(FP), SI
-	MOVQ ldl+8(FP), AX
-	MOVQ panel+16(FP), DI
-	MOVQ steps+24(FP), DX
-	MOVQ dst+32(FP), R11
-	MOVQ ldt+40(FP), BX
-	MOVQ rows+48(FP), R12
-	MOVQ ahead+64(FP), R13
+TEXT ·tileSumsAVX512(SB), NOSPLIT, $0-88
+	MOVQ a+0(FP), SI
+	MOVQ lda+8(FP), AX
+	MOVQ panel+24(FP), DI
+	MOVQ steps+40(FP), DX
+	MOVQ dst+48(FP), R11
+	MOVQ ldt+56(FP), BX
+	MOVQ rows+64(FP), R12
+	MOVQ ahead+72(FP), R13
 
-next80:
+next85:
 	MOVQ SI, R8
 	LEAQ (AX)(AX*2), R9
 	ADDQ R8, R9
 	XORQ R15, R15
-	CMPQ lines+72(FP), $0x00
-	JLE  enough82
+	CMPQ lines+80(FP), $0x00
+	JLE  enough87
 	MOVQ $0x00000040, R15
-	SUBQ DX, lines+72(FP)
+	SUBQ DX, lines+80(FP)
 
-enough82:
+enough87:
 	MOVQ         DI, R10
 	CMPQ         R12, $0x01
-	JEQ          rows84
+	JEQ          rows89
 	CMPQ         R12, $0x02
-	JEQ          rows85
+	JEQ          rows90
 	CMPQ         R12, $0x03
-	JEQ          rows86
+	JEQ          rows91
 	CMPQ         R12, $0x04
-	JEQ          rows87
-	MOVQ         behind+56(FP), CX
+	JEQ          rows92
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more89
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z20
-	VMOVUPS      64(R10)(CX*1), Z21
-	VMOVUPS      128(R10)(CX*1), Z22
-	VMOVUPS      192(R10)(CX*1), Z23
-	VPBROADCASTD (R8), Z28
+	JZ           more94
+	VMOVUPS      (CX), Z20
+	VMOVUPS      64(CX), Z21
+	VMOVUPS      128(CX), Z22
+	VMOVUPS      192(CX), Z23
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z28
 	VPADDD       Z28, Z20, Z0
 	VPADDD       Z28, Z21, Z1
 	VPADDD       Z28, Z22, Z2
 	VPADDD       Z28, Z23, Z3
-	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD 4(CX), Z28
 	VPADDD       Z28, Z20, Z4
 	VPADDD       Z28, Z21, Z5
 	VPADDD       Z28, Z22, Z6
 	VPADDD       Z28, Z23, Z7
-	VPBROADCASTD (R8)(AX*2), Z28
+	VPBROADCASTD 8(CX), Z28
 	VPADDD       Z28, Z20, Z8
 	VPADDD       Z28, Z21, Z9
 	VPADDD       Z28, Z22, Z10
 	VPADDD       Z28, Z23, Z11
-	VPBROADCASTD (R9), Z28
+	VPBROADCASTD 12(CX), Z28
 	VPADDD       Z28, Z20, Z12
 	VPADDD       Z28, Z21, Z13
 	VPADDD       Z28, Z22, Z14
 	VPADDD       Z28, Z23, Z15
-	VPBROADCASTD (R9)(AX*1), Z28
+	VPBROADCASTD 16(CX), Z28
 	VPADDD       Z28, Z20, Z16
 	VPADDD       Z28, Z21, Z17
 	VPADDD       Z28, Z22, Z18
 	VPADDD       Z28, Z23, Z19
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
+	ADDQ         $0x14, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop90
+	JMP          loop95
 
-more89:
+more94:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -2611,7 +2693,7 @@ more89:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop90:
+loop95:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      256(R10), Z24
 	VMOVUPS      64(R10), Z21
@@ -2696,7 +2778,7 @@ loop90:
 	ADDQ         $0x08, R8
 	ADDQ         $0x08, R9
 	DECQ         CX
-	JNZ          loop90
+	JNZ          loop95
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -2725,47 +2807,43 @@ loop90:
 	LEAQ         (SI)(AX*4), SI
 	LEAQ         (SI)(AX*1), SI
 	SUBQ         $0x05, R12
-	JNZ          next80
-	JMP          done81
+	JNZ          next85
+	JMP          done86
 
-rows87:
-	MOVQ         behind+56(FP), CX
+rows92:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more91
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z20
-	VMOVUPS      64(R10)(CX*1), Z21
-	VMOVUPS      128(R10)(CX*1), Z22
-	VMOVUPS      192(R10)(CX*1), Z23
-	VPBROADCASTD (R8), Z28
+	JZ           more96
+	VMOVUPS      (CX), Z20
+	VMOVUPS      64(CX), Z21
+	VMOVUPS      128(CX), Z22
+	VMOVUPS      192(CX), Z23
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z28
 	VPADDD       Z28, Z20, Z0
 	VPADDD       Z28, Z21, Z1
 	VPADDD       Z28, Z22, Z2
 	VPADDD       Z28, Z23, Z3
-	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD 4(CX), Z28
 	VPADDD       Z28, Z20, Z4
 	VPADDD       Z28, Z21, Z5
 	VPADDD       Z28, Z22, Z6
 	VPADDD       Z28, Z23, Z7
-	VPBROADCASTD (R8)(AX*2), Z28
+	VPBROADCASTD 8(CX), Z28
 	VPADDD       Z28, Z20, Z8
 	VPADDD       Z28, Z21, Z9
 	VPADDD       Z28, Z22, Z10
 	VPADDD       Z28, Z23, Z11
-	VPBROADCASTD (R9), Z28
+	VPBROADCASTD 12(CX), Z28
 	VPADDD       Z28, Z20, Z12
 	VPADDD       Z28, Z21, Z13
 	VPADDD       Z28, Z22, Z14
 	VPADDD       Z28, Z23, Z15
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
+	ADDQ         $0x10, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop92
+	JMP          loop97
 
-more91:
+more96:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -2789,7 +2867,7 @@ more91:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop92:
+loop97:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      256(R10), Z24
 	VMOVUPS      64(R10), Z21
@@ -2860,7 +2938,7 @@ loop92:
 	ADDQ         $0x08, R8
 	ADDQ         $0x08, R9
 	DECQ         CX
-	JNZ          loop92
+	JNZ          loop97
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -2881,39 +2959,37 @@ loop92:
 	VMOVUPS      Z14, 128(R11)
 	VMOVUPS      Z15, 192(R11)
 	ADDQ         BX, R11
-	JMP          done81
+	JMP          done86
 
-rows86:
-	MOVQ         behind+56(FP), CX
+rows91:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more93
-	ADDQ         CX, R8
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z20
-	VMOVUPS      64(R10)(CX*1), Z21
-	VMOVUPS      128(R10)(CX*1), Z22
-	VMOVUPS      192(R10)(CX*1), Z23
-	VPBROADCASTD (R8), Z28
+	JZ           more98
+	VMOVUPS      (CX), Z20
+	VMOVUPS      64(CX), Z21
+	VMOVUPS      128(CX), Z22
+	VMOVUPS      192(CX), Z23
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z28
 	VPADDD       Z28, Z20, Z0
 	VPADDD       Z28, Z21, Z1
 	VPADDD       Z28, Z22, Z2
 	VPADDD       Z28, Z23, Z3
-	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD 4(CX), Z28
 	VPADDD       Z28, Z20, Z4
 	VPADDD       Z28, Z21, Z5
 	VPADDD       Z28, Z22, Z6
 	VPADDD       Z28, Z23, Z7
-	VPBROADCASTD (R8)(AX*2), Z28
+	VPBROADCASTD 8(CX), Z28
 	VPADDD       Z28, Z20, Z8
 	VPADDD       Z28, Z21, Z9
 	VPADDD       Z28, Z22, Z10
 	VPADDD       Z28, Z23, Z11
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
+	ADDQ         $0x0c, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop94
+	JMP          loop99
 
-more93:
+more98:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -2932,7 +3008,7 @@ more93:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop94:
+loop99:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      256(R10), Z24
 	VMOVUPS      64(R10), Z21
@@ -2988,7 +3064,7 @@ loop94:
 	VPDPBUSD     Z30, Z31, Z11
 	ADDQ         $0x08, R8
 	DECQ         CX
-	JNZ          loop94
+	JNZ          loop99
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -3004,34 +3080,32 @@ loop94:
 	VMOVUPS      Z10, 128(R11)
 	VMOVUPS      Z11, 192(R11)
 	ADDQ         BX, R11
-	JMP          done81
+	JMP          done86
 
-rows85:
-	MOVQ         behind+56(FP), CX
+rows90:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more95
-	ADDQ         CX, R8
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z20
-	VMOVUPS      64(R10)(CX*1), Z21
-	VMOVUPS      128(R10)(CX*1), Z22
-	VMOVUPS      192(R10)(CX*1), Z23
-	VPBROADCASTD (R8), Z28
+	JZ           more100
+	VMOVUPS      (CX), Z20
+	VMOVUPS      64(CX), Z21
+	VMOVUPS      128(CX), Z22
+	VMOVUPS      192(CX), Z23
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z28
 	VPADDD       Z28, Z20, Z0
 	VPADDD       Z28, Z21, Z1
 	VPADDD       Z28, Z22, Z2
 	VPADDD       Z28, Z23, Z3
-	VPBROADCASTD (R8)(AX*1), Z28
+	VPBROADCASTD 4(CX), Z28
 	VPADDD       Z28, Z20, Z4
 	VPADDD       Z28, Z21, Z5
 	VPADDD       Z28, Z22, Z6
 	VPADDD       Z28, Z23, Z7
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
+	ADDQ         $0x08, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop96
+	JMP          loop101
 
-more95:
+more100:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3045,7 +3119,7 @@ more95:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop96:
+loop101:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      256(R10), Z24
 	VMOVUPS      64(R10), Z21
@@ -3087,7 +3161,7 @@ loop96:
 	VPDPBUSD     Z30, Z31, Z7
 	ADDQ         $0x08, R8
 	DECQ         CX
-	JNZ          loop96
+	JNZ          loop101
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
@@ -3098,29 +3172,27 @@ loop96:
 	VMOVUPS      Z6, 128(R11)
 	VMOVUPS      Z7, 192(R11)
 	ADDQ         BX, R11
-	JMP          done81
+	JMP          done86
 
-rows84:
-	MOVQ         behind+56(FP), CX
+rows89:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more97
-	ADDQ         CX, R8
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z20
-	VMOVUPS      64(R10)(CX*1), Z21
-	VMOVUPS      128(R10)(CX*1), Z22
-	VMOVUPS      192(R10)(CX*1), Z23
-	VPBROADCASTD (R8), Z28
+	JZ           more102
+	VMOVUPS      (CX), Z20
+	VMOVUPS      64(CX), Z21
+	VMOVUPS      128(CX), Z22
+	VMOVUPS      192(CX), Z23
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z28
 	VPADDD       Z28, Z20, Z0
 	VPADDD       Z28, Z21, Z1
 	VPADDD       Z28, Z22, Z2
 	VPADDD       Z28, Z23, Z3
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
+	ADDQ         $0x04, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop98
+	JMP          loop103
 
-more97:
+more102:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3129,7 +3201,7 @@ more97:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop98:
+loop103:
 	VMOVUPS      (R10), Z20
 	VMOVUPS      256(R10), Z24
 	VMOVUPS      64(R10), Z21
@@ -3157,98 +3229,92 @@ loop98:
 	VPDPBUSD     Z30, Z31, Z3
 	ADDQ         $0x08, R8
 	DECQ         CX
-	JNZ          loop98
+	JNZ          loop103
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	VMOVUPS      Z2, 128(R11)
 	VMOVUPS      Z3, 192(R11)
 	ADDQ         BX, R11
 
-done81:
+done86:
 	VZEROUPPER
 	RET
 
-// func tileSumsHalfAVX512(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)
+// func tileSumsHalfAVX512(a *uint8, lda int, terms *int32, panel *uint8, columns *int32, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
-TEXT ·tileSumsHalfAVX512(SB), NOSPLIT, $0-80
-	MOVQ left+0(FP), SI
-	MOVQ ldl+8(FP), AX
-	MOVQ panel+16(FP), DI
-	MOVQ steps+24(FP), DX
-	MOVQ dst+32(FP), R11
-	MOVQ ldt+40(FP), BX
-	MOVQ rows+48(FP), R12
-	MOVQ ahead+64(FP), R13
+TEXT ·tileSumsHalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ a+0(FP), SI
+	MOVQ lda+8(FP), AX
+	MOVQ panel+24(FP), DI
+	MOVQ steps+40(FP), DX
+	MOVQ dst+48(FP), R11
+	MOVQ ldt+56(FP), BX
+	MOVQ rows+64(FP), R12
+	MOVQ ahead+72(FP), R13
 
-next99:
+next104:
 	MOVQ SI, R8
 	LEAQ (AX)(AX*2), R9
 	ADDQ R8, R9
 	LEAQ (AX)(AX*2), R14
 	ADDQ R9, R14
 	XORQ R15, R15
-	CMPQ lines+72(FP), $0x00
-	JLE  enough101
+	CMPQ lines+80(FP), $0x00
+	JLE  enough106
 	MOVQ $0x00000040, R15
-	SUBQ DX, lines+72(FP)
+	SUBQ DX, lines+80(FP)
 
-enough101:
+enough106:
 	MOVQ         DI, R10
 	CMPQ         R12, $0x01
-	JEQ          rows103
-	CMPQ         R12, $0x02
-	JEQ          rows104
-	CMPQ         R12, $0x03
-	JEQ          rows105
-	CMPQ         R12, $0x04
-	JEQ          rows106
-	CMPQ         R12, $0x05
-	JEQ          rows107
-	CMPQ         R12, $0x06
 	JEQ          rows108
-	CMPQ         R12, $0x07
+	CMPQ         R12, $0x02
 	JEQ          rows109
-	MOVQ         behind+56(FP), CX
+	CMPQ         R12, $0x03
+	JEQ          rows110
+	CMPQ         R12, $0x04
+	JEQ          rows111
+	CMPQ         R12, $0x05
+	JEQ          rows112
+	CMPQ         R12, $0x06
+	JEQ          rows113
+	CMPQ         R12, $0x07
+	JEQ          rows114
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more111
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	ADDQ         CX, R14
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more116
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	VPBROADCASTD (R8)(AX*2), Z20
+	VPBROADCASTD 8(CX), Z20
 	VPADDD       Z20, Z16, Z4
 	VPADDD       Z20, Z17, Z5
-	VPBROADCASTD (R9), Z20
+	VPBROADCASTD 12(CX), Z20
 	VPADDD       Z20, Z16, Z6
 	VPADDD       Z20, Z17, Z7
-	VPBROADCASTD (R9)(AX*1), Z20
+	VPBROADCASTD 16(CX), Z20
 	VPADDD       Z20, Z16, Z8
 	VPADDD       Z20, Z17, Z9
-	VPBROADCASTD (R9)(AX*2), Z20
+	VPBROADCASTD 20(CX), Z20
 	VPADDD       Z20, Z16, Z10
 	VPADDD       Z20, Z17, Z11
-	VPBROADCASTD (R14), Z20
+	VPBROADCASTD 24(CX), Z20
 	VPADDD       Z20, Z16, Z12
 	VPADDD       Z20, Z17, Z13
-	VPBROADCASTD (R14)(AX*1), Z20
+	VPBROADCASTD 28(CX), Z20
 	VPADDD       Z20, Z16, Z14
 	VPADDD       Z20, Z17, Z15
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
-	SUBQ         CX, R14
+	ADDQ         $0x20, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop112
+	JMP          loop117
 
-more111:
+more116:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3276,7 +3342,7 @@ more111:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop112:
+loop117:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -3352,7 +3418,7 @@ loop112:
 	ADDQ         $0x08, R9
 	ADDQ         $0x08, R14
 	DECQ         CX
-	JNZ          loop112
+	JNZ          loop117
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
@@ -3379,48 +3445,42 @@ loop112:
 	ADDQ         BX, R11
 	LEAQ         (SI)(AX*8), SI
 	SUBQ         $0x08, R12
-	JNZ          next99
-	JMP          done100
+	JNZ          next104
+	JMP          done105
 
-rows109:
-	MOVQ         behind+56(FP), CX
+rows114:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more113
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	ADDQ         CX, R14
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more118
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	VPBROADCASTD (R8)(AX*2), Z20
+	VPBROADCASTD 8(CX), Z20
 	VPADDD       Z20, Z16, Z4
 	VPADDD       Z20, Z17, Z5
-	VPBROADCASTD (R9), Z20
+	VPBROADCASTD 12(CX), Z20
 	VPADDD       Z20, Z16, Z6
 	VPADDD       Z20, Z17, Z7
-	VPBROADCASTD (R9)(AX*1), Z20
+	VPBROADCASTD 16(CX), Z20
 	VPADDD       Z20, Z16, Z8
 	VPADDD       Z20, Z17, Z9
-	VPBROADCASTD (R9)(AX*2), Z20
+	VPBROADCASTD 20(CX), Z20
 	VPADDD       Z20, Z16, Z10
 	VPADDD       Z20, Z17, Z11
-	VPBROADCASTD (R14), Z20
+	VPBROADCASTD 24(CX), Z20
 	VPADDD       Z20, Z16, Z12
 	VPADDD       Z20, Z17, Z13
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
-	SUBQ         CX, R14
+	ADDQ         $0x1c, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop114
+	JMP          loop119
 
-more113:
+more118:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3445,7 +3505,7 @@ more113:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop114:
+loop119:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -3513,7 +3573,7 @@ loop114:
 	ADDQ         $0x08, R9
 	ADDQ         $0x08, R14
 	DECQ         CX
-	JNZ          loop114
+	JNZ          loop119
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
@@ -3535,42 +3595,38 @@ loop114:
 	VMOVUPS      Z12, (R11)
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         BX, R11
-	JMP          done100
+	JMP          done105
 
-rows108:
-	MOVQ         behind+56(FP), CX
+rows113:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more115
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more120
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	VPBROADCASTD (R8)(AX*2), Z20
+	VPBROADCASTD 8(CX), Z20
 	VPADDD       Z20, Z16, Z4
 	VPADDD       Z20, Z17, Z5
-	VPBROADCASTD (R9), Z20
+	VPBROADCASTD 12(CX), Z20
 	VPADDD       Z20, Z16, Z6
 	VPADDD       Z20, Z17, Z7
-	VPBROADCASTD (R9)(AX*1), Z20
+	VPBROADCASTD 16(CX), Z20
 	VPADDD       Z20, Z16, Z8
 	VPADDD       Z20, Z17, Z9
-	VPBROADCASTD (R9)(AX*2), Z20
+	VPBROADCASTD 20(CX), Z20
 	VPADDD       Z20, Z16, Z10
 	VPADDD       Z20, Z17, Z11
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
+	ADDQ         $0x18, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop116
+	JMP          loop121
 
-more115:
+more120:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3592,7 +3648,7 @@ more115:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop116:
+loop121:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -3651,7 +3707,7 @@ loop116:
 	ADDQ         $0x08, R8
 	ADDQ         $0x08, R9
 	DECQ         CX
-	JNZ          loop116
+	JNZ          loop121
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
@@ -3670,39 +3726,35 @@ loop116:
 	VMOVUPS      Z10, (R11)
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         BX, R11
-	JMP          done100
+	JMP          done105
 
-rows107:
-	MOVQ         behind+56(FP), CX
+rows112:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more117
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more122
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	VPBROADCASTD (R8)(AX*2), Z20
+	VPBROADCASTD 8(CX), Z20
 	VPADDD       Z20, Z16, Z4
 	VPADDD       Z20, Z17, Z5
-	VPBROADCASTD (R9), Z20
+	VPBROADCASTD 12(CX), Z20
 	VPADDD       Z20, Z16, Z6
 	VPADDD       Z20, Z17, Z7
-	VPBROADCASTD (R9)(AX*1), Z20
+	VPBROADCASTD 16(CX), Z20
 	VPADDD       Z20, Z16, Z8
 	VPADDD       Z20, Z17, Z9
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
+	ADDQ         $0x14, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop118
+	JMP          loop123
 
-more117:
+more122:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3721,7 +3773,7 @@ more117:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop118:
+loop123:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -3772,7 +3824,7 @@ loop118:
 	ADDQ         $0x08, R8
 	ADDQ         $0x08, R9
 	DECQ         CX
-	JNZ          loop118
+	JNZ          loop123
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
@@ -3788,36 +3840,32 @@ loop118:
 	VMOVUPS      Z8, (R11)
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         BX, R11
-	JMP          done100
+	JMP          done105
 
-rows106:
-	MOVQ         behind+56(FP), CX
+rows111:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more119
-	ADDQ         CX, R8
-	ADDQ         CX, R9
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more124
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	VPBROADCASTD (R8)(AX*2), Z20
+	VPBROADCASTD 8(CX), Z20
 	VPADDD       Z20, Z16, Z4
 	VPADDD       Z20, Z17, Z5
-	VPBROADCASTD (R9), Z20
+	VPBROADCASTD 12(CX), Z20
 	VPADDD       Z20, Z16, Z6
 	VPADDD       Z20, Z17, Z7
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
-	SUBQ         CX, R9
+	ADDQ         $0x10, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop120
+	JMP          loop125
 
-more119:
+more124:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3833,7 +3881,7 @@ more119:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop120:
+loop125:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -3876,7 +3924,7 @@ loop120:
 	ADDQ         $0x08, R8
 	ADDQ         $0x08, R9
 	DECQ         CX
-	JNZ          loop120
+	JNZ          loop125
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
@@ -3889,31 +3937,29 @@ loop120:
 	VMOVUPS      Z6, (R11)
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         BX, R11
-	JMP          done100
+	JMP          done105
 
-rows105:
-	MOVQ         behind+56(FP), CX
+rows110:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more121
-	ADDQ         CX, R8
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more126
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	VPBROADCASTD (R8)(AX*2), Z20
+	VPBROADCASTD 8(CX), Z20
 	VPADDD       Z20, Z16, Z4
 	VPADDD       Z20, Z17, Z5
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
+	ADDQ         $0x0c, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop122
+	JMP          loop127
 
-more121:
+more126:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -3926,7 +3972,7 @@ more121:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop122:
+loop127:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -3960,7 +4006,7 @@ loop122:
 	VPDPBUSD     Z24, Z23, Z5
 	ADDQ         $0x08, R8
 	DECQ         CX
-	JNZ          loop122
+	JNZ          loop127
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
@@ -3970,28 +4016,26 @@ loop122:
 	VMOVUPS      Z4, (R11)
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         BX, R11
-	JMP          done100
+	JMP          done105
 
-rows104:
-	MOVQ         behind+56(FP), CX
+rows109:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more123
-	ADDQ         CX, R8
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more128
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	VPBROADCASTD (R8)(AX*1), Z20
+	VPBROADCASTD 4(CX), Z20
 	VPADDD       Z20, Z16, Z2
 	VPADDD       Z20, Z17, Z3
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
+	ADDQ         $0x08, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop124
+	JMP          loop129
 
-more123:
+more128:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
@@ -4001,7 +4045,7 @@ more123:
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop124:
+loop129:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -4027,39 +4071,37 @@ loop124:
 	VPDPBUSD     Z22, Z31, Z3
 	ADDQ         $0x08, R8
 	DECQ         CX
-	JNZ          loop124
+	JNZ          loop129
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
 	VMOVUPS      Z2, (R11)
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         BX, R11
-	JMP          done100
+	JMP          done105
 
-rows103:
-	MOVQ         behind+56(FP), CX
+rows108:
+	MOVQ         columns+32(FP), CX
 	TESTQ        CX, CX
-	JZ           more125
-	ADDQ         CX, R8
-	SHLQ         $0x06, CX
-	VMOVUPS      (R10)(CX*1), Z16
-	VMOVUPS      64(R10)(CX*1), Z17
-	VPBROADCASTD (R8), Z20
+	JZ           more130
+	VMOVUPS      (CX), Z16
+	VMOVUPS      64(CX), Z17
+	MOVQ         terms+16(FP), CX
+	VPBROADCASTD (CX), Z20
 	VPADDD       Z20, Z16, Z0
 	VPADDD       Z20, Z17, Z1
-	MOVQ         behind+56(FP), CX
-	SUBQ         CX, R8
+	ADDQ         $0x04, terms+16(FP)
 	MOVQ         DX, CX
-	JMP          loop126
+	JMP          loop131
 
-more125:
+more130:
 	MOVQ    R11, CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	ADDQ    BX, CX
 	MOVQ    DX, CX
 
-loop126:
+loop131:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      256(R10), Z18
 	VMOVUPS      64(R10), Z17
@@ -4077,12 +4119,12 @@ loop126:
 	VPDPBUSD     Z26, Z25, Z1
 	ADDQ         $0x08, R8
 	DECQ         CX
-	JNZ          loop126
+	JNZ          loop131
 	VMOVUPS      Z0, (R11)
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         BX, R11
 
-done100:
+done105:
 	VZEROUPPER
 	RET
 
@@ -4131,7 +4173,7 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS X30, X30, X30
 	VXORPS X31, X31, X31
 
-loop127:
+loop132:
 	VPDPBUSD Z24, Z28, Z0
 	VPDPBUSD Z25, Z29, Z1
 	VPDPBUSD Z26, Z30, Z2
@@ -4157,6 +4199,6 @@ loop127:
 	VPDPBUSD Z26, Z30, Z22
 	VPDPBUSD Z27, Z31, Z23
 	DECQ     AX
-	JNZ      loop127
+	JNZ      loop132
 	VZEROUPPER
 	RET

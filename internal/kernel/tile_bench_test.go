@@ -72,7 +72,7 @@ func BenchmarkLowBit(b *testing.B) {
 							w.Panel(x, j)
 							for i := 0; i < m; i += TileRows {
 								if packed {
-									w.TileLeft(min(TileRows, m-i), rows[i*row:], tile, PanelWidth)
+									w.TileLeft(min(TileRows, m-i), rows[i*row:], c.a[i*c.lda:], c.lda, tile, PanelWidth)
 									continue
 								}
 								w.Tile(min(TileRows, m-i), c.a[i*c.lda:], c.lda, tile, PanelWidth)

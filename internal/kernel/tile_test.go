@@ -82,7 +82,7 @@ func (c *lowBit) check(t *testing.T, what string, w *Workspace, j int, defined i
 		left := make([]uint8, c.m*f.leftBytes(c.k))
 		f.packLeft(w, c.k, left, c.m, c.a, c.lda)
 		buf, tile := marked(c.m, PanelWidth, ldt)
-		w.TileLeft(c.m, left, tile, ldt)
+		w.TileLeft(c.m, left, c.a, c.lda, tile, ldt)
 		c.compare(t, what+" packed", buf, ldt, j, defined)
 	}
 }

@@ -11,7 +11,7 @@ func sums(m machine) {
 	for bits := 2; bits <= 4; bits++ {
 		unpackSums(m, bits)
 	}
-	packSums(m)
+	termSums(m)
 	tileSums(m, "tileSums", 5, 4)
 	tileSums(m, "tileSumsHalf", 8, 2)
 	vendor(m)
@@ -61,12 +61,11 @@ func unpackSums(m machine, bits int) {
 	end()
 }
 
-// packSums emits the copying of rows and their terms.
-func packSums(m machine) {
-	m.fn("packSums", "(dst *uint8, ldd int, a *uint8, lda int, k int, kp int, half uint8, rows int)",
-		"copies rows of k codes, fills them with zeros to kp codes and writes the term of the row behind them; kp is a multiple of 8, dst has whole vectors for k codes; k and rows are positive.")
-	dst, ldd, a, lda := integer("dst"), integer("ldd"), integer("a"), integer("lda")
-	k, kp, rows := integer("k"), integer("kp"), integer("rows")
+// termSums emits the terms of rows, four rows and then one at a time.
+func termSums(m machine) {
+	m.fn("termSums", "(dst *int32, a *uint8, lda int, k int, half uint8, rows int)",
+		"writes the terms of rows of k codes, a multiple of 8; k and rows are positive.")
+	dst, a, lda, k, rows := integer("dst"), integer("a"), integer("lda"), integer("k"), integer("rows")
 	half, zero := m.bytesOf("half"), m.zero()
 	// The last vector has the codes that tail masks.
 	n, tail, all := GP64(), K(), GP64()
@@ -74,82 +73,121 @@ func packSums(m machine) {
 	ANDQ(I8(63), n)
 	INCQ(n)
 	MOVQ(I32(-1), all)
-	short := label("short")
+	whole := label("whole")
 	CMPQ(n, Imm(64))
-	JEQ(LabelRef(short))
+	JEQ(LabelRef(whole))
 	BZHIQ(n, all, all)
-	Label(short)
+	Label(whole)
 	KMOVQ(all, tail)
 	// The first of each two words.
 	first, word := K(), GP32()
 	MOVL(U32(0x5555), word)
 	KMOVW(word, first)
-	row, loop, last := label("row"), label("loop"), label("last")
-	Label(row)
-	src, at, left := GP64(), GP64(), GP64()
-	MOVQ(a, src)
-	MOVQ(dst, at)
-	MOVQ(k, left)
-	term := m.zero()
-	v, swapped := m.vec(), m.vec()
-	multiply := func() {
-		VMOVDQU64(v, Mem{Base: at})
-		VPSHUFD(Imm(0xb1), v, swapped)
-		VPADDB(half, v, v)
-		VPDPBUSD(swapped, v, first, term)
+	one, done := label("one"), label("done")
+	for _, r := range []int{4, 1} {
+		next := label("rows")
+		Label(next)
+		CMPQ(rows, Imm(uint64(r)))
+		if r > 1 {
+			JLT(LabelRef(one))
+		} else {
+			JLT(LabelRef(done))
+		}
+		src, left := []reg.GPVirtual{GP64(), GP64(), GP64(), GP64()}, GP64()
+		terms := make([]reg.VecVirtual, 4)
+		for i := range r {
+			if i == 0 {
+				MOVQ(a, src[0])
+			} else {
+				LEAQ(Mem{Base: src[i-1], Index: lda, Scale: 1}, src[i])
+			}
+		}
+		for i := range terms {
+			terms[i] = m.zero()
+		}
+		multiply := func(load func(s Mem, v reg.VecVirtual)) {
+			for i := range r {
+				v, swapped := m.vec(), m.vec()
+				load(Mem{Base: src[i]}, v)
+				VPSHUFD(Imm(0xb1), v, swapped)
+				VPADDB(half, v, v)
+				VPDPBUSD(swapped, v, first, terms[i])
+			}
+		}
+		loop, last := label("loop"), label("last")
+		MOVQ(k, left)
+		Label(loop)
+		CMPQ(left, Imm(64))
+		JLE(LabelRef(last))
+		multiply(func(s Mem, v reg.VecVirtual) { VMOVDQU64(s, v) })
+		for i := range r {
+			ADDQ(Imm(64), src[i])
+		}
+		SUBQ(Imm(64), left)
+		JMP(LabelRef(loop))
+		Label(last)
+		multiply(func(s Mem, v reg.VecVirtual) { VMOVDQU8_Z(s, tail, v) })
+		// The sums of the lanes of each become one word each.
+		sum := func(low, high func(...Op), x, y reg.VecVirtual) reg.VecVirtual {
+			u, v := m.vec(), m.vec()
+			low(y, x, u)
+			high(y, x, v)
+			VPADDD(u, v, v)
+			return v
+		}
+		x := sum(VPUNPCKLDQ, VPUNPCKHDQ, terms[0], terms[1])
+		y := sum(VPUNPCKLDQ, VPUNPCKHDQ, terms[2], terms[3])
+		x = sum(VPUNPCKLQDQ, VPUNPCKHQDQ, x, y)
+		t := m.vec()
+		VEXTRACTI64X4(Imm(1), x, t.AsY())
+		VPADDD(t.AsY(), x.AsY(), x.AsY())
+		VEXTRACTI128(Imm(1), x.AsY(), t.AsX())
+		VPADDD(t.AsX(), x.AsX(), x.AsX())
+		VPSUBD(x.AsX(), zero.AsX(), x.AsX())
+		if r > 1 {
+			VMOVDQU(x.AsX(), Mem{Base: dst})
+		} else {
+			VMOVD(x.AsX(), Mem{Base: dst})
+		}
+		for range r {
+			ADDQ(lda, a)
+		}
+		ADDQ(Imm(uint64(4*r)), dst)
+		SUBQ(Imm(uint64(r)), rows)
+		JMP(LabelRef(next))
+		if r > 1 {
+			Label(one)
+		}
 	}
-	Label(loop)
-	CMPQ(left, Imm(64))
-	JLE(LabelRef(last))
-	VMOVDQU64(Mem{Base: src}, v)
-	multiply()
-	ADDQ(Imm(64), src)
-	ADDQ(Imm(64), at)
-	SUBQ(Imm(64), left)
-	JMP(LabelRef(loop))
-	Label(last)
-	VMOVDQU8_Z(Mem{Base: src}, tail, v)
-	multiply()
-	// The sum of the lanes.
-	VPSUBD(term, zero, term)
-	t := m.vec()
-	VEXTRACTI64X4(Imm(1), term, t.AsY())
-	VPADDD(t.AsY(), term.AsY(), term.AsY())
-	VEXTRACTI128(Imm(1), term.AsY(), t.AsX())
-	VPADDD(t.AsX(), term.AsX(), term.AsX())
-	for _, imm := range []uint64{0x4e, 0xb1} {
-		VPSHUFD(Imm(imm), term.AsX(), t.AsX())
-		VPADDD(t.AsX(), term.AsX(), term.AsX())
-	}
-	VMOVD(term.AsX(), Mem{Base: dst, Index: kp, Scale: 1})
-	ADDQ(lda, a)
-	ADDQ(ldd, dst)
-	DECQ(rows)
-	JNZ(LabelRef(row))
+	Label(done)
 	end()
 }
 
-// tileSums emits the product of packed rows by vectors of one unpacked panel, which is
-// always four wide. Row i of a block is at base[i/3] + (i%3)·ldl, and all bases move by
-// the eight bytes of a step.
+// tileSums emits the product of rows by vectors of one unpacked panel, which is always
+// four wide. Row i of a block is at base[i/3] + (i%3)·lda, and all bases move by the eight
+// bytes of a step.
 func tileSums(m machine, name string, rows, vectors int) {
-	m.fn(name, "(left *uint8, ldl int, panel *uint8, steps int, dst *int32, ldt int, rows int, behind int, ahead *uint8, lines int)",
-		"multiplies packed rows by a panel; ldl and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Terms are behind bytes after left, those of the panel 64·behind bytes after it; where behind is 0, the sums are added to dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.")
+	m.fn(name, "(a *uint8, lda int, terms *int32, panel *uint8, columns *int32, steps int, dst *int32, ldt int, rows int, ahead *uint8, lines int)",
+		"multiplies rows of codes by a panel; lda and ldt are in bytes, a step is eight codes of a row, steps and rows are positive. Sums begin with the terms of rows and of columns or, where columns is nil, with dst. Meanwhile at least lines cache lines from ahead on are fetched, where rows and steps allow.")
 	bases := []reg.GPPhysical{reg.R8, reg.R9, reg.R14}
-	ldl, ldt, left, panel, steps, b, dst, count := reg.RAX, reg.RBX, reg.RSI, reg.RDI, reg.RDX, reg.R10, reg.R11, reg.R12
+	lda, ldt, a, panel, steps, b, dst, count := reg.RAX, reg.RBX, reg.RSI, reg.RDI, reg.RDX, reg.R10, reg.R11, reg.R12
 	k, fetch, move := reg.RCX, reg.R13, reg.R15
-	Load(Param("left"), left)
-	Load(Param("ldl"), ldl)
+	Load(Param("a"), a)
+	Load(Param("lda"), lda)
 	Load(Param("panel"), panel)
 	Load(Param("steps"), steps)
 	Load(Param("dst"), dst)
 	Load(Param("ldt"), ldt)
 	Load(Param("rows"), count)
 	Load(Param("ahead"), fetch)
-	lines, err := Param("lines").Resolve()
-	if err != nil {
-		panic(err)
+	param := func(name string) Mem {
+		p, err := Param(name).Resolve()
+		if err != nil {
+			panic(err)
+		}
+		return p.Addr
 	}
+	terms, columns, lines := param("terms"), param("columns"), param("lines")
 	acc := func(i, j int) reg.VecPhysical { return m.v(i*vectors + j) }
 	low := func(j int) reg.VecPhysical { return m.v(rows*vectors + j) }
 	raised := func(j int) reg.VecPhysical { return m.v((rows+1)*vectors + j) }
@@ -160,7 +198,7 @@ func tileSums(m machine, name string, rows, vectors int) {
 	at := func(i, disp int) Mem {
 		s := Mem{Base: bases[i/3], Disp: disp}
 		if i%3 > 0 {
-			s.Index, s.Scale = ldl, uint8(i%3)
+			s.Index, s.Scale = lda, uint8(i%3)
 		}
 		return s
 	}
@@ -169,22 +207,18 @@ func tileSums(m machine, name string, rows, vectors int) {
 	for r := range blocks {
 		blocks[r] = label("rows")
 	}
-	behind, err := Param("behind").Resolve()
-	if err != nil {
-		panic(err)
-	}
 	Label(next)
-	MOVQ(left, bases[0])
+	MOVQ(a, bases[0])
 	for i := 1; i < (rows+2)/3; i++ {
-		LEAQ(Mem{Base: ldl, Index: ldl, Scale: 2}, bases[i])
+		LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, bases[i])
 		ADDQ(bases[i-1], bases[i])
 	}
 	// One line a step while there are any left.
 	XORQ(move, move)
-	CMPQ(lines.Addr, Imm(0))
+	CMPQ(lines, Imm(0))
 	JLE(LabelRef(enough))
 	MOVQ(U32(64), move)
-	SUBQ(steps, lines.Addr)
+	SUBQ(steps, lines)
 	Label(enough)
 	MOVQ(panel, b)
 	for r := 1; r < rows; r++ {
@@ -195,26 +229,20 @@ func tileSums(m machine, name string, rows, vectors int) {
 		Label(blocks[r])
 		// The sums begin with both terms, or go on.
 		more, loop := label("more"), label("loop")
-		MOVQ(behind.Addr, k)
+		MOVQ(columns, k)
 		TESTQ(k, k)
 		JZ(LabelRef(more))
-		for i := range (r + 2) / 3 {
-			ADDQ(k, bases[i])
-		}
-		SHLQ(Imm(6), k)
 		for j := range vectors {
-			VMOVUPS(Mem{Base: b, Index: k, Scale: 1, Disp: j * m.bytes()}, low(j))
+			VMOVUPS(Mem{Base: k, Disp: j * m.bytes()}, low(j))
 		}
+		MOVQ(terms, k)
 		for i := range r {
-			VPBROADCASTD(at(i, 0), codes(0))
+			VPBROADCASTD(Mem{Base: k, Disp: 4 * i}, codes(0))
 			for j := range vectors {
 				VPADDD(codes(0), low(j), acc(i, j))
 			}
 		}
-		MOVQ(behind.Addr, k)
-		for i := range (r + 2) / 3 {
-			SUBQ(k, bases[i])
-		}
+		ADDQ(Imm(uint64(4*r)), terms)
 		MOVQ(steps, k)
 		JMP(LabelRef(loop))
 		Label(more)
@@ -264,7 +292,7 @@ func tileSums(m machine, name string, rows, vectors int) {
 			for n&(n-1) != 0 {
 				n--
 			}
-			LEAQ(Mem{Base: left, Index: ldl, Scale: uint8(n)}, left)
+			LEAQ(Mem{Base: a, Index: lda, Scale: uint8(n)}, a)
 			i -= n
 		}
 		SUBQ(Imm(uint64(rows)), count)
