@@ -141,6 +141,11 @@ func newTrainer(j *Job) (*trainer, error) {
 	if t.eng, err = newEngine(j, t.params, o); err != nil {
 		return nil, err
 	}
+	if t.eng.teacher != nil {
+		if what, v := faultyParam(Params(t.eng.teacher)); what != "" {
+			return nil, &Fault{What: "teacher's " + what, Value: v, Hint: "the teacher holds a number that is not finite"}
+		}
+	}
 	t.opt = newOptimiser(t.params, o)
 	if o.Checkpoint != "" {
 		t.identify(perEpoch)

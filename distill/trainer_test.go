@@ -218,7 +218,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{"NaN in a weight", func(j *Job) { j.Student.Value("wk").Const.F32()[7] = nan }, 0, []string{"element 7", `"wk"`, "NaN"}},
 		{"uncalibrated scale", func(j *Job) { j.Student.Value("sk").Const.F32()[1] = 0 }, 0, []string{`"sk"`, "calibrate", "kq"}},
-		{"NaN in a teacher weight", func(j *Job) { j.Teacher.Value("wv").Const.F32()[0] = nan }, 0, []string{"teacher", `"v0"`, "NaN"}},
+		{"NaN in a teacher weight", func(j *Job) { j.Teacher.Value("wv").Const.F32()[0] = nan }, 0, []string{"teacher", "element 0", `"wv"`, "NaN"}},
 		{"NaN in an image", func(j *Job) {
 			j.Data = sourceFunc{j.Data.(tinyData), func(i int, b *dataset.Batch) error {
 				if i == 3 {

@@ -103,31 +103,55 @@ func CheckFinite(g *ir.Graph) error {
 		if !t.Elem.IsFloat() {
 			continue
 		}
-		var nan, inf, negInf int
+		var nan, inf, negInf found
 		for i := range t.Len() {
 			switch x := t.Float(i); {
 			case x != x:
-				nan++
+				nan.add(i)
 			case x > math.MaxFloat64:
-				inf++
+				inf.add(i)
 			case x < -math.MaxFloat64:
-				negInf++
+				negInf.add(i)
 			}
 		}
-		if t.Len() == 1 && nan == 0 {
+		if t.Len() == 1 && nan.n == 0 {
 			continue
 		}
-		if isLinearWeight(v) {
-			inf += negInf
+		switch {
+		case negInf.n == 0 || !isLinearWeight(v):
+		case inf.n == 0:
+			inf = negInf
+		default:
+			inf = found{inf.n + negInf.n, min(inf.first, negInf.first)}
 		}
-		if nan > 0 {
-			return &ir.Error{Tensor: v.Name, Msg: fmt.Sprintf("has %d NaN; cannot quantise", nan), Hint: "check the training run that made the model"}
+		what, at := "NaN", nan
+		if nan.n == 0 {
+			what, at = "Inf", inf
 		}
-		if inf > 0 {
-			return &ir.Error{Tensor: v.Name, Msg: fmt.Sprintf("has %d Inf; cannot quantise", inf), Hint: "check the training run that made the model"}
+		if at.n > 0 {
+			return &ir.Error{Tensor: v.Name, Msg: fmt.Sprintf("has %d %s, the first at %v; cannot be quantised or trained", at.n, what, position(at.first, t.Shape)), Hint: "check the training run that made the model"}
 		}
 	}
 	return nil
+}
+
+// found counts elements of a tensor.
+type found struct{ n, first int }
+
+func (f *found) add(i int) {
+	if f.n == 0 {
+		f.first = i
+	}
+	f.n++
+}
+
+// position gives the indices of the element of a tensor that stands at i.
+func position(i int, shape []int) []int {
+	at := make([]int, len(shape))
+	for d := len(shape) - 1; d >= 0; d-- {
+		at[d], i = i%shape[d], i/shape[d]
+	}
+	return at
 }
 
 // isLinearWeight reports whether a linear operator reads v, directly or through

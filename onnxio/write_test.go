@@ -269,8 +269,8 @@ func TestCheckFinite(t *testing.T) {
 		g           *ir.Graph
 	}{
 		{"sound", "", build("MatMul", ir.Of([]float32{1, 2, 3, math.MaxFloat32}, 2, 2))},
-		{"NaN", "1 NaN", build("Add", ir.Of([]float32{1, nan}, 2))},
-		{"Inf", "2 Inf", build("MatMul", ir.Of([]float32{inf, 1, 1, inf}, 2, 2))},
+		{"NaN", "1 NaN, the first at [1];", build("Add", ir.Of([]float32{1, nan}, 2))},
+		{"Inf", "2 Inf, the first at [0 1];", build("MatMul", ir.Of([]float32{1, -inf, 1, inf}, 2, 2))},
 		{"-Inf in a weight", "1 Inf", build("MatMul", ir.Of([]float32{-inf, 1, 1, 1}, 2, 2))},
 		{"-Inf in a mask", "", build("Add", ir.Of([]float32{-inf, 0, 0, 0}, 2, 2))},
 		{"an infinite bound", "", build("Min", ir.Scalar(inf))},
