@@ -144,7 +144,7 @@ func readCheckpoint(r io.Reader, size int64) (*checkpoint, error) {
 		return nil, errors.New("its header is damaged")
 	}
 	if c.Version != checkpointVersion {
-		return nil, fmt.Errorf("it has format version %d, this tool reads version %d", c.Version, checkpointVersion)
+		return nil, fmt.Errorf("it has format version %d, this version of qvitc reads %d", c.Version, checkpointVersion)
 	}
 	if err := c.plausible(body - done); err != nil {
 		return nil, err

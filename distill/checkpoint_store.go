@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/qvitc/qvitc/internal/atomicfile"
+	"github.com/qvitc/qvitc/ir"
 )
 
 // store keeps the checkpoints of one run: BASE.step-00000120, the last two.
@@ -109,13 +110,13 @@ func (s store) readDir(dir string) (entries []fs.DirEntry, err error) {
 
 // load gives the newest checkpoint that is whole and passes fits, and one line
 // for each newer one that was skipped. c is nil when there are no checkpoints;
-// none fit among those there are is an error.
+// where none of them fits the error says why the newest does not, and what to do.
 func (s *store) load(fits func(*checkpoint) error) (c *checkpoint, path string, skipped []string, err error) {
 	found, err := s.list()
 	if err != nil || len(found) == 0 {
 		return nil, "", nil, err
 	}
-	var last error
+	var newest error
 	for _, f := range found {
 		c, err := readFile(f.path)
 		if err == nil {
@@ -125,13 +126,13 @@ func (s *store) load(fits func(*checkpoint) error) (c *checkpoint, path string, 
 			s.own = []int{f.step}
 			return c, f.path, skipped, nil
 		}
-		last = fmt.Errorf("cannot resume from %q: %w", f.path, err)
-		skipped = append(skipped, last.Error())
+		err = fmt.Errorf("cannot resume from %q: %w", f.path, err)
+		skipped = append(skipped, err.Error())
+		if newest == nil {
+			newest = err
+		}
 	}
-	if len(found) == 1 {
-		return nil, "", skipped, last
-	}
-	return nil, "", skipped, fmt.Errorf("none of the %d checkpoints %q can be resumed: %w", len(found), s.base, last)
+	return nil, "", nil, &ir.Error{Err: newest, Hint: "resume with the command, the data and the version of qvitc that began the run, or start again without --resume or under another --checkpoint"}
 }
 
 func readFile(path string) (*checkpoint, error) {

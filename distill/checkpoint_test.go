@@ -123,7 +123,7 @@ func TestStoreKeepsTwoAndFallsBack(t *testing.T) {
 	}
 	os.Truncate(filepath.Join(dir, "run.ckpt.step-00000030"), 100)
 	os.Truncate(filepath.Join(dir, "run.ckpt.step-00000035"), 0)
-	if _, _, skipped, err = (&store{base: s.base}).load(fits); err == nil || len(skipped) != 2 {
+	if _, _, skipped, err = (&store{base: s.base}).load(fits); err == nil || len(skipped) != 0 || !strings.Contains(err.Error(), "step-00000035") {
 		t.Errorf("two bad files: %v %q", err, skipped)
 	}
 	if err := RemoveCheckpoints(s.base); err != nil || names() != "" {

@@ -102,12 +102,15 @@ func (t *trainer) resume() error {
 	return nil
 }
 
+// errOther: the graph is written into the hash as this build prints it.
+var errOther = errors.New("it belongs to another model, or another version of qvitc began it")
+
 func (t *trainer) fits(c *checkpoint) error {
 	if c.Model != t.model {
-		return errors.New("it belongs to another model")
+		return errOther
 	}
 	if c.Config != t.config {
-		return errors.New("it was made with other options or other data")
+		return errors.New("it was made with other options, other data or another version of qvitc")
 	}
 	names, tensors := t.groups()
 	ok := slices.Equal(c.Groups, names) && len(c.Params) == len(t.params) && c.Steps == t.steps
@@ -124,7 +127,7 @@ func (t *trainer) fits(c *checkpoint) error {
 		}
 	}
 	if !ok {
-		return errors.New("it belongs to another model")
+		return errOther
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/ir"
 )
 
 func TestTrainLowersTheLoss(t *testing.T) {
@@ -186,6 +188,19 @@ func TestResumeRefusesAnotherRun(t *testing.T) {
 	j.Notify = func(s string) { said = append(said, s) }
 	if r := train(t, j); r.From != 4 || len(said) != 1 || !strings.Contains(said[0], filepath.Base(found[0])) {
 		t.Errorf("damaged newest: from %d, said %q", r.From, said)
+	}
+	found, _ = Checkpoints(o.Checkpoint)
+	for _, file := range found { // as a version with another format has left them
+		b, _ := os.ReadFile(file)
+		os.WriteFile(file, bytes.Replace(b, []byte(`"version":1`), []byte(`"version":7`), 1), 0o600)
+	}
+	j = tinyJob(t, o)
+	said = nil
+	j.Notify = func(s string) { said = append(said, s) }
+	_, err = Train(context.Background(), j)
+	var e *ir.Error
+	if want := fmt.Sprintf("cannot resume from %q: it has format version 7, this version of qvitc reads 1", found[0]); len(said) > 0 || !errors.As(err, &e) || err.Error() != want || !strings.Contains(e.Hint, "start again without --resume") {
+		t.Errorf("another format: %v, said %q", err, said)
 	}
 	o.Checkpoint = filepath.Join(t.TempDir(), "new.ckpt")
 	j = tinyJob(t, o)
