@@ -184,6 +184,9 @@ func TestTile(t *testing.T) {
 				for i := range 8 {
 					newLowBit(r, p[0], p[1], 1+r.IntN(30), 1+r.IntN(150), 1+r.IntN(200), i%4 == 0).run(t, s, &w, r)
 				}
+				for i := range 3 { // whole groups of eight inputs
+					newLowBit(r, p[0], p[1], 1+r.IntN(40), 1+r.IntN(150), 8*(1+r.IntN(130)), i == 0).run(t, s, &w, r)
+				}
 				newLowBit(r, p[0], p[1], 2, 3, 1500+r.IntN(200), true).run(t, s, &w, r)
 			}
 			for tail := range 256 {
