@@ -93,3 +93,27 @@ func (w *Workspace) lines(n int) *float32 {
 	v := w.row((n + cacheLine) / 4)
 	return &v[-int(uintptr(unsafe.Pointer(&v[0])))&(cacheLine-1)/4]
 }
+
+// fixedGrid is a quantiser for kernels that read a code off the bits of a float from 128 to
+// 256, a multiple of 2^-16: zero + x/Alpha, where zero = 128 + Zp + Offset + 1/2 + 2·2^-16. Its
+// third byte is the code. Where its last 16 bits are 0 to 4, x lies within 2·2^-16 of a step,
+// and the exact form decides. low and top are in the middle of the outer codes: beyond
+// them there are no steps.
+//
+// The bound, with u = 2^-24 = 2^-16/256: x is t·factor + summand, where t has the same bits in
+// both forms and |summand| is at most 32 units of Alpha. The kernel takes factor/Alpha (3u:
+// the inverse, the product, t where it is a converted sum) and zero + summand/Alpha (u, and
+// the rounding of a number below 256), and rounds once more; the exact form rounds x twice
+// and its quotient once. Between the limits |x/Alpha| <= 16.5 and |t·factor/Alpha| <= 48.5, so
+// these are (3·48.5 + 32 + 3·16.5)/256 + 1 < 2 units of 2^-16.
+type fixedGrid struct{ zero, _, low, _, top, _ float32 }
+
+// fixed gives the grid where kernels that use it serve it.
+func (g *Grid) fixed() (f fixedGrid, ok bool) {
+	from, to := g.Qn-g.Zp, g.Qp-g.Zp
+	if !hasNear || g.inv == 0 || from < -16 || to > 16 || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 60 || g.Zp+g.Offset > 60 {
+		return f, false
+	}
+	at := 128.5 + g.Offset
+	return fixedGrid{zero: at + g.Zp + 2.0/(1<<16), low: at + g.Qn, top: at + g.Qp}, true
+}

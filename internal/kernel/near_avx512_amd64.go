@@ -8,3 +8,8 @@ package kernel
 //
 //go:noescape
 func nearSoftmaxAVX512(p *byte)
+
+// nearNorm16AVX512 is layerNormCodes16 with a fixed point; its scratch holds two rows more.
+//
+//go:noescape
+func nearNorm16AVX512(p *byte)

@@ -634,3 +634,597 @@ DATA lowBytesOfTwo<>+52(SB)/4, $0x5c585450
 DATA lowBytesOfTwo<>+56(SB)/4, $0x6c686460
 DATA lowBytesOfTwo<>+60(SB)/4, $0x7c787470
 GLOBL lowBytesOfTwo<>(SB), RODATA|NOPTR, $64
+
+// func nearNorm16AVX512(p *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, CMOV
+TEXT ·nearNorm16AVX512(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), AX
+	MOVQ         24(AX), CX
+	MOVQ         48(AX), DX
+	VXORPS       X0, X0, X0
+	VCVTSI2SSQ   CX, X0, X0
+	VBROADCASTSS X0, Z0
+	SHLQ         $0x02, CX
+	MOVQ         (AX), BX
+	XORQ         SI, SI
+
+rows17:
+	VBROADCASTSS zero<>+0(SB), Z1
+	XORQ         DI, DI
+
+four18:
+	ADDQ   $+256, DI
+	CMPQ   DI, CX
+	JGT    one19
+	SUBQ   $+256, DI
+	VADDPS (BX)(DI*1), Z1, Z1
+	VADDPS 64(BX)(DI*1), Z1, Z1
+	VADDPS 128(BX)(DI*1), Z1, Z1
+	VADDPS 192(BX)(DI*1), Z1, Z1
+	ADDQ   $+256, DI
+	JMP    four18
+
+one19:
+	SUBQ $+256, DI
+
+along20:
+	CMPQ   DI, CX
+	JGE    alongDone21
+	VADDPS (BX)(DI*1), Z1, Z1
+	ADDQ   $0x40, DI
+	JMP    along20
+
+alongDone21:
+	MOVQ       SI, DI
+	SHLQ       $0x06, DI
+	VMOVUPS    Z1, 128(DX)(DI*1)
+	ADDQ       8(AX), BX
+	INCQ       SI
+	CMPQ       SI, 16(AX)
+	JLT        rows17
+	LEAQ       128(DX), BX
+	VMOVUPS    (BX), Z1
+	VMOVUPS    256(BX), Z2
+	VSHUFF32X4 $0x44, Z2, Z1, Z3
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    512(BX), Z1
+	VMOVUPS    768(BX), Z2
+	VSHUFF32X4 $0x44, Z2, Z1, Z4
+	VSHUFF32X4 $0xee, Z2, Z1, Z1
+	VADDPS     Z1, Z4, Z4
+	VSHUFF32X4 $0x88, Z4, Z3, Z1
+	VSHUFF32X4 $0xdd, Z4, Z3, Z2
+	VADDPS     Z2, Z1, Z1
+	VMOVUPS    64(BX), Z2
+	VMOVUPS    320(BX), Z3
+	VSHUFF32X4 $0x44, Z3, Z2, Z4
+	VSHUFF32X4 $0xee, Z3, Z2, Z2
+	VADDPS     Z2, Z4, Z4
+	VMOVUPS    576(BX), Z2
+	VMOVUPS    832(BX), Z3
+	VSHUFF32X4 $0x44, Z3, Z2, Z5
+	VSHUFF32X4 $0xee, Z3, Z2, Z2
+	VADDPS     Z2, Z5, Z5
+	VSHUFF32X4 $0x88, Z5, Z4, Z2
+	VSHUFF32X4 $0xdd, Z5, Z4, Z3
+	VADDPS     Z3, Z2, Z2
+	VMOVUPS    128(BX), Z3
+	VMOVUPS    384(BX), Z4
+	VSHUFF32X4 $0x44, Z4, Z3, Z5
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z3, Z5, Z5
+	VMOVUPS    640(BX), Z3
+	VMOVUPS    896(BX), Z4
+	VSHUFF32X4 $0x44, Z4, Z3, Z6
+	VSHUFF32X4 $0xee, Z4, Z3, Z3
+	VADDPS     Z3, Z6, Z6
+	VSHUFF32X4 $0x88, Z6, Z5, Z3
+	VSHUFF32X4 $0xdd, Z6, Z5, Z4
+	VADDPS     Z4, Z3, Z3
+	VMOVUPS    192(BX), Z4
+	VMOVUPS    448(BX), Z5
+	VSHUFF32X4 $0x44, Z5, Z4, Z6
+	VSHUFF32X4 $0xee, Z5, Z4, Z4
+	VADDPS     Z4, Z6, Z6
+	VMOVUPS    704(BX), Z4
+	VMOVUPS    960(BX), Z5
+	VSHUFF32X4 $0x44, Z5, Z4, Z7
+	VSHUFF32X4 $0xee, Z5, Z4, Z4
+	VADDPS     Z4, Z7, Z7
+	VSHUFF32X4 $0x88, Z7, Z6, Z4
+	VSHUFF32X4 $0xdd, Z7, Z6, Z5
+	VADDPS     Z5, Z4, Z4
+	VUNPCKLPD  Z2, Z1, Z5
+	VUNPCKHPD  Z2, Z1, Z1
+	VADDPS     Z1, Z5, Z5
+	VUNPCKLPD  Z4, Z3, Z1
+	VUNPCKHPD  Z4, Z3, Z2
+	VADDPS     Z2, Z1, Z1
+	VSHUFPS    $0x88, Z1, Z5, Z2
+	VSHUFPS    $0xdd, Z1, Z5, Z1
+	VADDPS     Z1, Z2, Z2
+	VDIVPS     Z0, Z2, Z2
+	VMOVUPS    Z2, (DX)
+	MOVQ       (AX), BX
+	XORQ       SI, SI
+
+rows22:
+	VBROADCASTSS (DX)(SI*4), Z1
+	VBROADCASTSS zero<>+0(SB), Z2
+	XORQ         DI, DI
+
+four23:
+	ADDQ        $+256, DI
+	CMPQ        DI, CX
+	JGT         one24
+	SUBQ        $+256, DI
+	VMOVUPS     (BX)(DI*1), Z3
+	VMOVUPS     64(BX)(DI*1), Z4
+	VMOVUPS     128(BX)(DI*1), Z5
+	VMOVUPS     192(BX)(DI*1), Z6
+	VSUBPS      Z1, Z3, Z3
+	VSUBPS      Z1, Z4, Z4
+	VSUBPS      Z1, Z5, Z5
+	VSUBPS      Z1, Z6, Z6
+	VFMADD231PS Z3, Z3, Z2
+	VFMADD231PS Z4, Z4, Z2
+	VFMADD231PS Z5, Z5, Z2
+	VFMADD231PS Z6, Z6, Z2
+	ADDQ        $+256, DI
+	JMP         four23
+
+one24:
+	SUBQ $+256, DI
+
+along25:
+	CMPQ        DI, CX
+	JGE         alongDone26
+	VMOVUPS     (BX)(DI*1), Z3
+	VSUBPS      Z1, Z3, Z3
+	VFMADD231PS Z3, Z3, Z2
+	ADDQ        $0x40, DI
+	JMP         along25
+
+alongDone26:
+	MOVQ         SI, DI
+	SHLQ         $0x06, DI
+	VMOVUPS      Z2, 128(DX)(DI*1)
+	ADDQ         8(AX), BX
+	INCQ         SI
+	CMPQ         SI, 16(AX)
+	JLT          rows22
+	LEAQ         128(DX), BX
+	VMOVUPS      (BX), Z1
+	VMOVUPS      256(BX), Z2
+	VSHUFF32X4   $0x44, Z2, Z1, Z3
+	VSHUFF32X4   $0xee, Z2, Z1, Z1
+	VADDPS       Z1, Z3, Z3
+	VMOVUPS      512(BX), Z1
+	VMOVUPS      768(BX), Z2
+	VSHUFF32X4   $0x44, Z2, Z1, Z4
+	VSHUFF32X4   $0xee, Z2, Z1, Z1
+	VADDPS       Z1, Z4, Z4
+	VSHUFF32X4   $0x88, Z4, Z3, Z1
+	VSHUFF32X4   $0xdd, Z4, Z3, Z2
+	VADDPS       Z2, Z1, Z1
+	VMOVUPS      64(BX), Z2
+	VMOVUPS      320(BX), Z3
+	VSHUFF32X4   $0x44, Z3, Z2, Z4
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z2, Z4, Z4
+	VMOVUPS      576(BX), Z2
+	VMOVUPS      832(BX), Z3
+	VSHUFF32X4   $0x44, Z3, Z2, Z5
+	VSHUFF32X4   $0xee, Z3, Z2, Z2
+	VADDPS       Z2, Z5, Z5
+	VSHUFF32X4   $0x88, Z5, Z4, Z2
+	VSHUFF32X4   $0xdd, Z5, Z4, Z3
+	VADDPS       Z3, Z2, Z2
+	VMOVUPS      128(BX), Z3
+	VMOVUPS      384(BX), Z4
+	VSHUFF32X4   $0x44, Z4, Z3, Z5
+	VSHUFF32X4   $0xee, Z4, Z3, Z3
+	VADDPS       Z3, Z5, Z5
+	VMOVUPS      640(BX), Z3
+	VMOVUPS      896(BX), Z4
+	VSHUFF32X4   $0x44, Z4, Z3, Z6
+	VSHUFF32X4   $0xee, Z4, Z3, Z3
+	VADDPS       Z3, Z6, Z6
+	VSHUFF32X4   $0x88, Z6, Z5, Z3
+	VSHUFF32X4   $0xdd, Z6, Z5, Z4
+	VADDPS       Z4, Z3, Z3
+	VMOVUPS      192(BX), Z4
+	VMOVUPS      448(BX), Z5
+	VSHUFF32X4   $0x44, Z5, Z4, Z6
+	VSHUFF32X4   $0xee, Z5, Z4, Z4
+	VADDPS       Z4, Z6, Z6
+	VMOVUPS      704(BX), Z4
+	VMOVUPS      960(BX), Z5
+	VSHUFF32X4   $0x44, Z5, Z4, Z7
+	VSHUFF32X4   $0xee, Z5, Z4, Z4
+	VADDPS       Z4, Z7, Z7
+	VSHUFF32X4   $0x88, Z7, Z6, Z4
+	VSHUFF32X4   $0xdd, Z7, Z6, Z5
+	VADDPS       Z5, Z4, Z4
+	VUNPCKLPD    Z2, Z1, Z5
+	VUNPCKHPD    Z2, Z1, Z1
+	VADDPS       Z1, Z5, Z5
+	VUNPCKLPD    Z4, Z3, Z1
+	VUNPCKHPD    Z4, Z3, Z2
+	VADDPS       Z2, Z1, Z1
+	VSHUFPS      $0x88, Z1, Z5, Z2
+	VSHUFPS      $0xdd, Z1, Z5, Z1
+	VADDPS       Z1, Z2, Z2
+	VDIVPS       Z0, Z2, Z2
+	VBROADCASTSS one<>+0(SB), Z0
+	VBROADCASTSS 120(AX), Z1
+	VADDPS       Z1, Z2, Z2
+	VSQRTPS      Z2, Z2
+	VDIVPS       Z2, Z0, Z0
+	VMOVUPS      Z0, 64(DX)
+	LEAQ         1152(DX), BX
+	LEAQ         (BX)(CX*1), SI
+	VBROADCASTSS 232(AX), Z1
+	VBROADCASTSS 264(AX), Z2
+	VBROADCASTSS 272(AX), Z3
+	VBROADCASTSS 280(AX), Z4
+	VBROADCASTSS allOnes<>+0(SB), Z6
+	VBROADCASTSS zero<>+0(SB), Z7
+	VBROADCASTSS zero<>+0(SB), Z8
+	VMOVUPS      thirdBytesOfTwo<>+0(SB), Z5
+	MOVQ         56(AX), DI
+	MOVQ         64(AX), R8
+	XORQ         R9, R9
+
+four27:
+	ADDQ        $+256, R9
+	CMPQ        R9, CX
+	JGT         one28
+	SUBQ        $+256, R9
+	VMOVUPS     (DI)(R9*1), Z9
+	VMOVUPS     (R8)(R9*1), Z10
+	VMULPS      Z1, Z9, Z9
+	VPANDD.BCST magnBits<>+0(SB), Z9, Z11
+	VPMAXUD     Z11, Z7, Z7
+	VPANDD.BCST magnBits<>+0(SB), Z10, Z11
+	VPMAXUD     Z11, Z8, Z8
+	VFMADD213PS Z2, Z1, Z10
+	VMOVUPS     Z9, (BX)(R9*1)
+	VMOVUPS     Z10, (SI)(R9*1)
+	VMOVUPS     64(DI)(R9*1), Z9
+	VMOVUPS     64(R8)(R9*1), Z10
+	VMULPS      Z1, Z9, Z9
+	VPANDD.BCST magnBits<>+0(SB), Z9, Z11
+	VPMAXUD     Z11, Z7, Z7
+	VPANDD.BCST magnBits<>+0(SB), Z10, Z11
+	VPMAXUD     Z11, Z8, Z8
+	VFMADD213PS Z2, Z1, Z10
+	VMOVUPS     Z9, 64(BX)(R9*1)
+	VMOVUPS     Z10, 64(SI)(R9*1)
+	VMOVUPS     128(DI)(R9*1), Z9
+	VMOVUPS     128(R8)(R9*1), Z10
+	VMULPS      Z1, Z9, Z9
+	VPANDD.BCST magnBits<>+0(SB), Z9, Z11
+	VPMAXUD     Z11, Z7, Z7
+	VPANDD.BCST magnBits<>+0(SB), Z10, Z11
+	VPMAXUD     Z11, Z8, Z8
+	VFMADD213PS Z2, Z1, Z10
+	VMOVUPS     Z9, 128(BX)(R9*1)
+	VMOVUPS     Z10, 128(SI)(R9*1)
+	VMOVUPS     192(DI)(R9*1), Z9
+	VMOVUPS     192(R8)(R9*1), Z10
+	VMULPS      Z1, Z9, Z9
+	VPANDD.BCST magnBits<>+0(SB), Z9, Z11
+	VPMAXUD     Z11, Z7, Z7
+	VPANDD.BCST magnBits<>+0(SB), Z10, Z11
+	VPMAXUD     Z11, Z8, Z8
+	VFMADD213PS Z2, Z1, Z10
+	VMOVUPS     Z9, 192(BX)(R9*1)
+	VMOVUPS     Z10, 192(SI)(R9*1)
+	ADDQ        $+256, R9
+	JMP         four27
+
+one28:
+	SUBQ $+256, R9
+
+along29:
+	CMPQ        R9, CX
+	JGE         alongDone30
+	VMOVUPS     (DI)(R9*1), Z9
+	VMOVUPS     (R8)(R9*1), Z10
+	VMULPS      Z1, Z9, Z9
+	VPANDD.BCST magnBits<>+0(SB), Z9, Z11
+	VPMAXUD     Z11, Z7, Z7
+	VPANDD.BCST magnBits<>+0(SB), Z10, Z11
+	VPMAXUD     Z11, Z8, Z8
+	VFMADD213PS Z2, Z1, Z10
+	VMOVUPS     Z9, (BX)(R9*1)
+	VMOVUPS     Z10, (SI)(R9*1)
+	ADDQ        $0x40, R9
+	JMP         along29
+
+alongDone30:
+	VMULPS       Z1, Z8, Z8
+	VCMPPS.BCST  $0x12, fixedSummand<>+0(SB), Z8, K1
+	VCMPPS.BCST  $0x12, fixedFactor<>+0(SB), Z7, K1, K1
+	XORQ         DI, DI
+	MOVQ         $-1, R8
+	KORTESTW     K1, K1
+	CMOVQCC      R8, DI
+	VCMPPS.BCST  $0x12, fixedDeviation<>+0(SB), Z0, K1
+	KMOVW        K1, R8
+	NOTQ         R8
+	ORQ          R8, DI
+	VBROADCASTSS 144(AX), Z0
+	VBROADCASTSS 232(AX), Z1
+	VBROADCASTSS 240(AX), Z2
+	VBROADCASTSS 248(AX), Z7
+	VPBROADCASTD 256(AX), Z8
+	MOVQ         56(AX), R8
+	MOVQ         64(AX), R9
+	MOVQ         (AX), R10
+	XORQ         R11, R11
+
+rows31:
+	VBROADCASTSS (DX)(R11*4), Z9
+	VBROADCASTSS 64(DX)(R11*4), Z10
+	MOVQ         32(AX), R12
+	VMOVAPS      Z6, Z11
+	VMOVAPS      Z6, Z12
+	VMOVAPS      Z6, Z13
+	VMOVAPS      Z6, Z14
+	MOVQ         R12, R13
+	XORQ         R14, R14
+
+four34:
+	ADDQ         $+256, R14
+	CMPQ         R14, CX
+	JGT          one35
+	SUBQ         $+256, R14
+	VMOVUPS      (R10)(R14*1), Z15
+	VMOVUPS      64(R10)(R14*1), Z16
+	VMOVUPS      128(R10)(R14*1), Z17
+	VMOVUPS      192(R10)(R14*1), Z18
+	VSUBPS       Z9, Z15, Z15
+	VSUBPS       Z9, Z16, Z16
+	VSUBPS       Z9, Z17, Z17
+	VSUBPS       Z9, Z18, Z18
+	VMULPS       Z10, Z15, Z15
+	VMULPS       Z10, Z16, Z16
+	VMULPS       Z10, Z17, Z17
+	VMULPS       Z10, Z18, Z18
+	VMOVUPS      (BX)(R14*1), Z19
+	VFMADD213PS  (SI)(R14*1), Z19, Z15
+	VMOVUPS      64(BX)(R14*1), Z19
+	VFMADD213PS  64(SI)(R14*1), Z19, Z16
+	VMOVUPS      128(BX)(R14*1), Z19
+	VFMADD213PS  128(SI)(R14*1), Z19, Z17
+	VMOVUPS      192(BX)(R14*1), Z19
+	VFMADD213PS  192(SI)(R14*1), Z19, Z18
+	VPMINSD      Z4, Z15, Z15
+	VPMINSD      Z4, Z16, Z16
+	VPMINSD      Z4, Z17, Z17
+	VPMINSD      Z4, Z18, Z18
+	VPMAXSD      Z3, Z15, Z15
+	VPMAXSD      Z3, Z16, Z16
+	VPMAXSD      Z3, Z17, Z17
+	VPMAXSD      Z3, Z18, Z18
+	VPMINUW      Z15, Z11, Z11
+	VPMINUW      Z16, Z12, Z12
+	VPMINUW      Z17, Z13, Z13
+	VPMINUW      Z18, Z14, Z14
+	VPERMT2B     Z16, Z5, Z15
+	VPERMT2B     Z18, Z5, Z17
+	VINSERTI64X4 $0x01, Y17, Z15, Z15
+	VMOVUPS      Z15, (R13)
+	ADDQ         $0x40, R13
+	ADDQ         $+256, R14
+	JMP          four34
+
+one35:
+	SUBQ $+256, R14
+
+along36:
+	CMPQ        R14, CX
+	JGE         alongDone37
+	VMOVUPS     (R10)(R14*1), Z15
+	VSUBPS      Z9, Z15, Z15
+	VMULPS      Z10, Z15, Z15
+	VMOVUPS     (BX)(R14*1), Z16
+	VFMADD213PS (SI)(R14*1), Z16, Z15
+	VPMINSD     Z4, Z15, Z15
+	VPMAXSD     Z3, Z15, Z15
+	VPMINUW     Z15, Z11, Z11
+	VPERMB      Z15, Z5, Z15
+	VMOVUPS     X15, (R13)
+	ADDQ        $0x10, R13
+	ADDQ        $0x40, R14
+	JMP         along36
+
+alongDone37:
+	VPMINUW      Z12, Z11, Z11
+	VPMINUW      Z14, Z13, Z13
+	VPMINUW      Z13, Z11, Z11
+	VBROADCASTSS fixedNear<>+0(SB), Z12
+	VPCMPUW      $0x02, Z12, Z11, K1
+	KORTESTD     K1, K1
+	JNZ          exact32
+	BTQ          R11, DI
+	JCC          normDone33
+
+exact32:
+	XORQ R13, R13
+
+four38:
+	ADDQ         $+256, R13
+	CMPQ         R13, CX
+	JGT          one39
+	SUBQ         $+256, R13
+	VMOVUPS      (R10)(R13*1), Z11
+	VMOVUPS      64(R10)(R13*1), Z12
+	VMOVUPS      128(R10)(R13*1), Z13
+	VMOVUPS      192(R10)(R13*1), Z14
+	VSUBPS       Z9, Z11, Z11
+	VSUBPS       Z9, Z12, Z12
+	VSUBPS       Z9, Z13, Z13
+	VSUBPS       Z9, Z14, Z14
+	VMULPS       Z10, Z11, Z11
+	VMULPS       Z10, Z12, Z12
+	VMULPS       Z10, Z13, Z13
+	VMULPS       Z10, Z14, Z14
+	VMOVUPS      (R8)(R13*1), Z15
+	VFMADD213PS  (R9)(R13*1), Z15, Z11
+	VMOVUPS      64(R8)(R13*1), Z15
+	VFMADD213PS  64(R9)(R13*1), Z15, Z12
+	VMOVUPS      128(R8)(R13*1), Z15
+	VFMADD213PS  128(R9)(R13*1), Z15, Z13
+	VMOVUPS      192(R8)(R13*1), Z15
+	VFMADD213PS  192(R9)(R13*1), Z15, Z14
+	VMAXPS       Z2, Z11, Z11
+	VMINPS       Z7, Z11, Z11
+	VMULPS       Z1, Z11, Z15
+	VFNMADD231PS Z0, Z15, Z11
+	VFMADD213PS  Z15, Z1, Z11
+	VCVTPS2DQ    Z11, Z11
+	VPADDD       Z8, Z11, Z11
+	VPMOVDB      Z11, (R12)
+	VMAXPS       Z2, Z12, Z12
+	VMINPS       Z7, Z12, Z12
+	VMULPS       Z1, Z12, Z11
+	VFNMADD231PS Z0, Z11, Z12
+	VFMADD213PS  Z11, Z1, Z12
+	VCVTPS2DQ    Z12, Z12
+	VPADDD       Z8, Z12, Z12
+	VPMOVDB      Z12, 16(R12)
+	VMAXPS       Z2, Z13, Z13
+	VMINPS       Z7, Z13, Z13
+	VMULPS       Z1, Z13, Z11
+	VFNMADD231PS Z0, Z11, Z13
+	VFMADD213PS  Z11, Z1, Z13
+	VCVTPS2DQ    Z13, Z13
+	VPADDD       Z8, Z13, Z13
+	VPMOVDB      Z13, 32(R12)
+	VMAXPS       Z2, Z14, Z14
+	VMINPS       Z7, Z14, Z14
+	VMULPS       Z1, Z14, Z11
+	VFNMADD231PS Z0, Z11, Z14
+	VFMADD213PS  Z11, Z1, Z14
+	VCVTPS2DQ    Z14, Z14
+	VPADDD       Z8, Z14, Z14
+	VPMOVDB      Z14, 48(R12)
+	ADDQ         $0x40, R12
+	ADDQ         $+256, R13
+	JMP          four38
+
+one39:
+	SUBQ $+256, R13
+
+along40:
+	CMPQ         R13, CX
+	JGE          alongDone41
+	VMOVUPS      (R10)(R13*1), Z11
+	VSUBPS       Z9, Z11, Z11
+	VMULPS       Z10, Z11, Z11
+	VMOVUPS      (R8)(R13*1), Z12
+	VFMADD213PS  (R9)(R13*1), Z12, Z11
+	VMAXPS       Z2, Z11, Z11
+	VMINPS       Z7, Z11, Z11
+	VMULPS       Z1, Z11, Z12
+	VFNMADD231PS Z0, Z12, Z11
+	VFMADD213PS  Z12, Z1, Z11
+	VCVTPS2DQ    Z11, Z11
+	VPADDD       Z8, Z11, Z11
+	VPMOVDB      Z11, (R12)
+	ADDQ         $0x10, R12
+	ADDQ         $0x40, R13
+	JMP          along40
+
+alongDone41:
+normDone33:
+	MOVQ 40(AX), R12
+	ADDQ R12, 32(AX)
+	ADDQ 8(AX), R10
+	INCQ R11
+	CMPQ R11, 16(AX)
+	JLT  rows31
+	VZEROUPPER
+	RET
+
+DATA allOnes<>+0(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+8(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+16(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+24(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+32(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+40(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+48(SB)/8, $0xffffffffffffffff
+DATA allOnes<>+56(SB)/8, $0xffffffffffffffff
+GLOBL allOnes<>(SB), RODATA|NOPTR, $64
+
+DATA thirdBytesOfTwo<>+0(SB)/4, $0x0e0a0602
+DATA thirdBytesOfTwo<>+4(SB)/4, $0x1e1a1612
+DATA thirdBytesOfTwo<>+8(SB)/4, $0x2e2a2622
+DATA thirdBytesOfTwo<>+12(SB)/4, $0x3e3a3632
+DATA thirdBytesOfTwo<>+16(SB)/4, $0x4e4a4642
+DATA thirdBytesOfTwo<>+20(SB)/4, $0x5e5a5652
+DATA thirdBytesOfTwo<>+24(SB)/4, $0x6e6a6662
+DATA thirdBytesOfTwo<>+28(SB)/4, $0x7e7a7672
+DATA thirdBytesOfTwo<>+32(SB)/4, $0x0e0a0602
+DATA thirdBytesOfTwo<>+36(SB)/4, $0x1e1a1612
+DATA thirdBytesOfTwo<>+40(SB)/4, $0x2e2a2622
+DATA thirdBytesOfTwo<>+44(SB)/4, $0x3e3a3632
+DATA thirdBytesOfTwo<>+48(SB)/4, $0x4e4a4642
+DATA thirdBytesOfTwo<>+52(SB)/4, $0x5e5a5652
+DATA thirdBytesOfTwo<>+56(SB)/4, $0x6e6a6662
+DATA thirdBytesOfTwo<>+60(SB)/4, $0x7e7a7672
+GLOBL thirdBytesOfTwo<>(SB), RODATA|NOPTR, $64
+
+DATA magnBits<>+0(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+8(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+16(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+24(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+32(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+40(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+48(SB)/8, $0x7fffffff7fffffff
+DATA magnBits<>+56(SB)/8, $0x7fffffff7fffffff
+GLOBL magnBits<>(SB), RODATA|NOPTR, $64
+
+DATA fixedSummand<>+0(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+8(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+16(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+24(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+32(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+40(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+48(SB)/8, $0x4200000042000000
+DATA fixedSummand<>+56(SB)/8, $0x4200000042000000
+GLOBL fixedSummand<>(SB), RODATA|NOPTR, $64
+
+DATA fixedFactor<>+0(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+8(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+16(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+24(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+32(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+40(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+48(SB)/8, $0x4980000049800000
+DATA fixedFactor<>+56(SB)/8, $0x4980000049800000
+GLOBL fixedFactor<>(SB), RODATA|NOPTR, $64
+
+DATA fixedDeviation<>+0(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+8(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+16(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+24(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+32(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+40(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+48(SB)/8, $0x7149f2ca7149f2ca
+DATA fixedDeviation<>+56(SB)/8, $0x7149f2ca7149f2ca
+GLOBL fixedDeviation<>(SB), RODATA|NOPTR, $64
+
+DATA fixedNear<>+0(SB)/8, $0x0000000400000004
+DATA fixedNear<>+8(SB)/8, $0x0000000400000004
+DATA fixedNear<>+16(SB)/8, $0x0000000400000004
+DATA fixedNear<>+24(SB)/8, $0x0000000400000004
+DATA fixedNear<>+32(SB)/8, $0x0000000400000004
+DATA fixedNear<>+40(SB)/8, $0x0000000400000004
+DATA fixedNear<>+48(SB)/8, $0x0000000400000004
+DATA fixedNear<>+56(SB)/8, $0x0000000400000004
+GLOBL fixedNear<>(SB), RODATA|NOPTR, $64

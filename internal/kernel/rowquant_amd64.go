@@ -31,6 +31,7 @@ type rowArgs struct {
 	inv, _, lo, _     float32
 	hi, _             float32
 	zero              int // Zp + Offset, where inv is not 0
+	fixed             fixedGrid
 }
 
 func (p *rowArgs) grid(g *Grid) {
@@ -59,10 +60,16 @@ func layerNormQuantizeAVX512(s *set, w *Workspace, dst []uint8, ldd int, mean, r
 		layerNormCodesAVX512((*byte)(unsafe.Pointer(&p)))
 		return
 	}
-	p.scratch = &w.row(18 * 16)[0]
+	var near bool
+	p.fixed, near = g.fixed()
+	p.scratch = w.lines(4 * (18*16 + 2*n))
 	for i := 0; i < rows; i += 16 {
 		p.rows, p.x, p.dst = min(16, rows-i), unsafe.Pointer(&x[i*ldx]), &dst[i*ldd]
-		layerNormCodes16AVX512((*byte)(unsafe.Pointer(&p)))
+		if q := (*byte)(unsafe.Pointer(&p)); near {
+			nearNorm16AVX512(q)
+		} else {
+			layerNormCodes16AVX512(q)
+		}
 	}
 }
 

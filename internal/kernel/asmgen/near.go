@@ -9,7 +9,10 @@ import (
 // nearPart emits the kernels that compute codes approximately and say where a value lay
 // so near to a step of its quantiser that the exact arithmetic has to decide; they need
 // AVX512-VBMI. See kernel's near_amd64.go.
-func nearPart(m machine) { nearSoftmax(m) }
+func nearPart(m machine) {
+	nearSoftmax(m)
+	normWide(m, true)
+}
 
 // Byte offsets of the fields of kernel's nearSoftmaxArgs.
 const (
@@ -371,23 +374,4 @@ func (q quantRows) nearCodes(phase func(func(v, i reg.GPVirtual)), bytes reg.Reg
 		ADDQ(q.arg(nearLDD), dst)
 	})
 	MOVQ(dst, q.arg(nearDst))
-}
-
-// lowBytes2 gathers the low bytes of 32 words of two vectors.
-func lowBytes2() Mem {
-	const name = "lowBytesOfTwo"
-	if k, ok := constants[name]; ok {
-		return k
-	}
-	k := GLOBL(name, NOPTR|RODATA)
-	for i := range 16 {
-		v := uint32(0)
-		for j := range 4 {
-			at := 4*i + j // byte of the result
-			v |= uint32(at%32*4) << (8 * j)
-		}
-		DATA(4*i, U32(v))
-	}
-	constants[name] = k
-	return k
 }

@@ -41,6 +41,7 @@ const (
 	rowLo       // float32
 	rowHi       // float32
 	rowZero     // integer
+	rowFixed    // three float32, see fixed
 )
 
 // rowQuantPart emits the row kernels that end in a quantiser.
@@ -49,7 +50,7 @@ func rowQuantPart(m machine) {
 	if m.wide() {
 		softmaxWide(m)
 		softmaxNarrow(m)
-		normWide(m)
+		normWide(m, false)
 	} else {
 		softmaxQuantize(m)
 	}
