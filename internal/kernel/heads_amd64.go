@@ -22,6 +22,7 @@ type headArgs struct {
 	lo, _, hi, _ float32
 	zero         int
 	mean, spread *float32
+	fixed        fixedGrid
 
 	call func(p *byte) // nil: by the other kernels
 }
@@ -60,7 +61,13 @@ func headEndAVX512(e *HeadEnd) {
 	if e.Beta != nil {
 		p.beta = &e.Beta[0]
 	}
+	var near bool
+	p.fixed, near = g.fixed()
 	switch {
+	case t.cols == 64 && near && e.Norm:
+		p.call = nearHeadNorm64AVX512
+	case t.cols == 64 && near:
+		p.call = nearHead64AVX512
 	case t.cols == 64 && e.Norm:
 		p.call = headNormCodes64AVX512
 	case t.cols == 64:

@@ -13,3 +13,13 @@ func nearSoftmaxAVX512(p *byte)
 //
 //go:noescape
 func nearNorm16AVX512(p *byte)
+
+// nearHead64AVX512 is headCodes64 with a fixed point.
+//
+//go:noescape
+func nearHead64AVX512(p *byte)
+
+// nearHeadNorm64AVX512 is headNormCodes64 with a fixed point.
+//
+//go:noescape
+func nearHeadNorm64AVX512(p *byte)

@@ -28,6 +28,7 @@ const (
 	headZero   // integer
 	headMean   // of heads of 32 columns: float32 by row of dst, or nil
 	headSpread // the same
+	headFixed  // three float32, see fixed
 )
 
 // headSums is where the sums of rows lie in the scratch.
@@ -40,7 +41,17 @@ func headsPart(m machine) {
 	h.down(func(at, row reg.GPVirtual) { h.write(h.values(at), row) })
 	end()
 	h = newHead(m, "headNormCodes64", "normalises up to 64 rows of a head of 64 columns and writes their codes; p points to a headArgs.", 4)
-	h.normalised()
+	h.normalised(false)
+	end()
+}
+
+// nearHeads emits both with a fixed point.
+func nearHeads(m machine) {
+	h := newHead(m, "nearHead64", "is headCodes64 with a fixed point.", 4)
+	h.fixedCodes()
+	end()
+	h = newHead(m, "nearHeadNorm64", "is headNormCodes64 with a fixed point.", 4)
+	h.normalised(true)
 	end()
 }
 
@@ -57,11 +68,70 @@ func newHead(m machine, name, doc string, nv int) *head {
 	m.fn(name, "(p *byte)", doc)
 	h := &head{quantRows: quantRows{m, integer("p")}, nv: nv}
 	h.offset, h.factor, h.bias = h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
-	h.z = inverse{h.broadcast(headAlpha), h.broadcast(headInv), h.broadcast(headLo), h.broadcast(headHi), m.vec()}
-	VPBROADCASTD(h.arg(headZero), h.z.zero)
-	h.order = m.vec()
-	VMOVUPS(byteOrder(), h.order)
+	h.grid()
 	return h
+}
+
+// grid loads what makes codes of values.
+func (h *head) grid() {
+	h.z = inverse{h.broadcast(headAlpha), h.broadcast(headInv), h.broadcast(headLo), h.broadcast(headHi), h.vec()}
+	VPBROADCASTD(h.arg(headZero), h.z.zero)
+	h.order = h.vec()
+	VMOVUPS(byteOrder(), h.order)
+}
+
+// fixedCodes writes the codes of the values with a fixed point.
+func (h *head) fixedCodes() {
+	f, bad := h.fixed(headInv, headFixed), GP64()
+	offset, factor, summand := h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
+	for j := range factor {
+		f.columns(factor[j], summand[j])
+	}
+	f.bounded(bad)
+	h.down(func(at, row reg.GPVirtual) {
+		exact, done := label("exact"), label("headDone")
+		var v []reg.VecVirtual
+		for j := range h.nv {
+			v = append(v, h.vec())
+			VMOVUPS(Mem{Base: at, Disp: 64 * j}, v[j])
+		}
+		for j := range v {
+			VPSUBD(offset[j], v[j], v[j])
+		}
+		for j := range v {
+			VCVTDQ2PS(v[j], v[j])
+		}
+		for j := range v {
+			VFMADD213PS(summand[j], factor[j], v[j])
+		}
+		f.begin()
+		f.write(v, h.place(row))
+		f.end(exact)
+		TESTQ(bad, bad)
+		JZ(LabelRef(done))
+		Label(exact)
+		h.grid()
+		offsets, factors, biases := h.integer(headOffset), h.integer(headFactor), h.integer(headBias)
+		for j := range v {
+			v[j] = h.vec()
+			VMOVUPS(Mem{Base: at, Disp: 64 * j}, v[j])
+			VPSUBD(Mem{Base: offsets, Disp: 64 * j}, v[j], v[j])
+			VCVTDQ2PS(v[j], v[j])
+			VMULPS(Mem{Base: factors, Disp: 64 * j}, v[j], v[j])
+			VADDPS(Mem{Base: biases, Disp: 64 * j}, v[j], v[j])
+		}
+		h.write(v, row)
+		Label(done)
+	})
+}
+
+// place is where the codes of a row go.
+func (h *head) place(row reg.GPVirtual) reg.GPVirtual {
+	d, to := GP64(), h.integer(headTo)
+	MOVLQSX(Mem{Base: to, Index: row, Scale: 4}, d)
+	IMULQ(h.arg(headLDD), d)
+	ADDQ(h.arg(headDst), d)
+	return d
 }
 
 // columns loads an array by column.
@@ -103,10 +173,7 @@ func (h *head) values(at reg.GPVirtual) (v []reg.VecVirtual) {
 
 // write writes the codes of a row, which lie in 0 .. 255.
 func (h *head) write(v []reg.VecVirtual, row reg.GPVirtual) {
-	d, to := GP64(), h.integer(headTo)
-	MOVLQSX(Mem{Base: to, Index: row, Scale: 4}, d)
-	IMULQ(h.arg(headLDD), d)
-	ADDQ(h.arg(headDst), d)
+	d := h.place(row)
 	for j := range v {
 		h.z.codes(h.machine, v[j])
 	}
@@ -139,7 +206,7 @@ func byteOrder() Mem {
 
 // normalised emits the rows of a head that are normalised: their values and sums, the
 // means of all rows at once, the same for the deviations, then the codes.
-func (h *head) normalised() {
+func (h *head) normalised(near bool) {
 	m := h.machine
 	stats := h.integer(headStats)
 	sums := func(row reg.GPVirtual) Mem {
@@ -153,7 +220,7 @@ func (h *head) normalised() {
 	MOVQ(U32(uint32(16*h.nv)), n)
 	size = m.count(n)
 	h.down(func(at, row reg.GPVirtual) {
-		sum := m.zero()
+		sum := m.get(f32("zero", 0))
 		for j, v := range h.values(at) {
 			VADDPS(v, sum, sum)
 			VMOVUPS(v, Mem{Base: at, Disp: 64 * j})
@@ -176,7 +243,7 @@ func (h *head) normalised() {
 		return v
 	}
 	h.down(func(at, row reg.GPVirtual) {
-		sq := m.zero()
+		sq := m.get(f32("zero", 0))
 		for _, v := range each(at, row) {
 			VFMADD231PS(v, v, sq)
 		}
@@ -195,16 +262,50 @@ func (h *head) normalised() {
 		VDIVPS(rstd, sum, sum)
 		VMOVUPS(sum, Mem{Base: at, Disp: headSums})
 	})
-	k := m.vec()
-	gamma, beta := h.columns(headGamma), h.columns(headBeta)
-	h.down(func(at, row reg.GPVirtual) {
-		v := each(at, row)
+	scaled := func(at, row reg.GPVirtual, factor, summand []reg.VecVirtual) []reg.VecVirtual {
+		v, k := each(at, row), m.vec()
 		VBROADCASTSS(Mem{Base: stats, Index: row, Scale: 4, Disp: headSums / 2}, k)
 		for j := range v {
 			VMULPS(k, v[j], v[j])
-			VFMADD213PS(beta[j], gamma[j], v[j])
+		}
+		for j := range factor {
+			VFMADD213PS(summand[j], factor[j], v[j])
+		}
+		return v
+	}
+	if !near {
+		gamma, beta := h.columns(headGamma), h.columns(headBeta)
+		h.down(func(at, row reg.GPVirtual) { h.write(scaled(at, row, gamma, beta), row) })
+		return
+	}
+	f, bad := h.fixed(headInv, headFixed), GP64()
+	factor, summand := h.columns(headGamma), h.columns(headBeta)
+	for j := range factor {
+		f.columns(factor[j], summand[j])
+	}
+	f.bounded(bad)
+	h.down(func(at, row reg.GPVirtual) {
+		exact, done := label("exact"), label("headDone")
+		f.begin()
+		f.write(scaled(at, row, factor, summand), h.place(row))
+		f.end(exact)
+		// A deviation that is no number is greater than all as an integer.
+		CMPL(Mem{Base: stats, Index: row, Scale: 4, Disp: headSums / 2}, U32(0x71000000))
+		JAE(LabelRef(exact))
+		TESTQ(bad, bad)
+		JZ(LabelRef(done))
+		Label(exact)
+		h.grid()
+		// Registers are few here.
+		gamma, beta := h.integer(headGamma), h.integer(headBeta)
+		v := scaled(at, row, nil, nil)
+		for j := range v {
+			g := m.vec()
+			VMOVUPS(Mem{Base: gamma, Disp: 64 * j}, g)
+			VFMADD213PS(Mem{Base: beta, Disp: 64 * j}, g, v[j])
 		}
 		h.write(v, row)
+		Label(done)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 func nearPart(m machine) {
 	nearSoftmax(m)
 	normWide(m, true)
+	nearHeads(m)
 }
 
 // Byte offsets of the fields of kernel's nearSoftmaxArgs.
