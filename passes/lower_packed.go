@@ -98,11 +98,7 @@ func lowerLinear(names *heldNames, r *Report, n *ir.Node) (bool, error) {
 	}
 	w := weightOf(n).Const
 	k, width := w.Shape[0], w.Shape[1]
-	rows := make([]int8, k*width)
-	for i, c := range wq.codes(w) { // [K,N] to [N,K]
-		rows[i%width*k+i/width] = int8(c)
-	}
-	packed, err := PackWeights(rows, width, k, wq.bits)
+	packed, err := PackWeights(transposedAs[int8](wq.codes(w), k, width), width, k, wq.bits) // [N,K]
 	if err != nil {
 		return false, n.Errorf("%v", err)
 	}

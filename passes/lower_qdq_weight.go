@@ -23,7 +23,7 @@ func (l *qdqLowering) matrix(n *ir.Node) (*ir.Value, error) {
 	}
 	w := s.node.Inputs[0].Const
 	k, width := w.Shape[0], w.Shape[1]
-	in := []*ir.Value{l.codesOf(n, s, e, transposedCodes(s.codes(w), k, width), width, k), s.node.Inputs[1]}
+	in := []*ir.Value{l.codesOf(n, s, e, transposedAs[int32](s.codes(w), k, width), width, k), s.node.Inputs[1]}
 	if s.zeroPoint != nil {
 		in = append(in, zero)
 	}

@@ -44,15 +44,16 @@ func PackWeights(q []int8, n, k, bits int) (*ir.Tensor, error) {
 	for row := range n {
 		for g := range groups {
 			var word uint32
-			for j := range codes {
-				u := half
-				if c := g*codes + j; c < k {
-					u = int(q[row*k+c]) + half
-					if u < 0 || u >= 2*half {
-						return nil, fmt.Errorf("pack: code %d at [%d,%d] does not fit %d bits", q[row*k+c], row, c, bits)
-					}
+			in := q[row*k+g*codes:][:min(codes, k-g*codes)]
+			for j, v := range in {
+				u := int(v) + half
+				if u < 0 || u >= 2*half {
+					return nil, fmt.Errorf("pack: code %d at [%d,%d] does not fit %d bits", v, row, g*codes+j, bits)
 				}
-				word |= uint32(u) << (bits * j)
+				word |= uint32(u) << (bits * j & 31)
+			}
+			for j := len(in); j < codes; j++ {
+				word |= uint32(half) << (bits * j)
 			}
 			for b := range bytes {
 				out[(row*groups+g)*bytes+b] = uint8(word >> (8 * b))

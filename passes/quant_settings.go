@@ -95,30 +95,45 @@ func (s *quantSettings) offset() (uint8, bool) {
 
 // codes quantises a constant tensor: one code an element, in [Qn, Qp].
 func (s *quantSettings) codes(t *ir.Tensor) []int32 {
-	lo, hi := s.bounds()
+	first, last := s.bounds()
+	lo, hi := float64(first), float64(last)
 	out := make([]int32, t.Len())
-	inner := 1
-	groups := 1
-	if s.axis >= 0 {
-		groups = t.Shape[s.axis]
-		for _, d := range t.Shape[s.axis+1:] {
-			inner *= d
-		}
-	}
+	groups, inner := groupsOf(t.Shape, s.axis)
 	src := t.F32()
-	for i, x := range src {
-		g := 0
-		if s.axis >= 0 {
-			g = i / inner % groups
+	for at := 0; at < len(src); {
+		for g := range groups {
+			z, a := 0.0, s.scale[g]
+			if s.zeroPoint != nil {
+				z = float64(s.zeroPoint[g])
+			}
+			to := out[at:][:inner]
+			for i, x := range src[at:][:inner] {
+				q := math.RoundToEven(float64(x/a)) + z
+				switch {
+				case q < lo:
+					q = lo
+				case q > hi:
+					q = hi
+				}
+				to[i] = int32(q)
+			}
+			at += inner
 		}
-		z := 0
-		if s.zeroPoint != nil {
-			z = s.zeroPoint[g]
-		}
-		q := math.RoundToEven(float64(x/s.scale[g])) + float64(z)
-		out[i] = int32(min(max(q, float64(lo)), float64(hi)))
 	}
 	return out
+}
+
+// groupsOf gives the number of groups that a quantiser makes of an axis of a tensor, and
+// how many elements of one lie side by side; axis -1: one group of all.
+func groupsOf(shape []int, axis int) (groups, inner int) {
+	groups, inner = 1, 1
+	if axis >= 0 {
+		groups = shape[axis]
+	}
+	for _, d := range shape[axis+1:] {
+		inner *= d
+	}
+	return groups, inner
 }
 
 // zeroPoints gives the zero points as integers of the code range, one a group;

@@ -161,27 +161,26 @@ func (z *raiser) quantise(before *ir.Node, x *ir.Value, q grid, scaleName, zeroN
 // end.
 func (z *raiser) weight(before *ir.Node, codes []int32, shape []int, q grid, name, scaleName string) *ir.Value {
 	q = z.turned(q.settled())
-	inner, groups := 1, 1
-	if q.axis >= 0 {
-		groups = shape[q.axis]
-		for _, d := range shape[q.axis+1:] {
-			inner *= d
-		}
-	}
+	groups, inner := groupsOf(shape, q.axis)
 	scale := slices.Clone(q.scale)
 	w := make([]float32, len(codes))
 	lo, hi := q.bounds()
-	for i, c := range codes {
-		g := i / inner % groups
-		if q.turn != nil && q.turn[g] {
-			c = int32(lo+hi) - c
-		}
-		zero := float32(0)
-		if q.zero != nil {
-			zero = q.zero[g]
-		}
-		if scale[g] != 0 {
-			w[i] = (float32(c) - zero) * scale[g]
+	for at := 0; at < len(codes); {
+		for g := range groups {
+			turn, zero, s := q.turn != nil && q.turn[g], float32(0), scale[g]
+			if q.zero != nil {
+				zero = q.zero[g]
+			}
+			to := w[at:][:inner]
+			for i, c := range codes[at:][:inner] {
+				if turn {
+					c = int32(lo+hi) - c
+				}
+				if s != 0 {
+					to[i] = (float32(c) - zero) * s
+				}
+			}
+			at += inner
 		}
 	}
 	for i := range scale {

@@ -95,6 +95,9 @@ func (z *raiser) transposeWeight(n *ir.Node) bool {
 // transposed permutes a float32 constant.
 func transposed(t *ir.Tensor, p []int) *ir.Tensor {
 	src := t.F32()
+	if len(p) == 2 && p[0] == 1 {
+		return ir.Of(transposedAs[float32](src, t.Shape[0], t.Shape[1]), t.Shape[1], t.Shape[0])
+	}
 	shape := make([]int, len(p))
 	strides := make([]int, len(p))
 	step := make([]int, len(p))

@@ -90,10 +90,7 @@ func (z *raiser) dequantise(n *ir.Node) bool {
 		}
 		q.bits = widthFor(lo, hi, q)
 	}
-	c := make([]int32, codes.Const.Len())
-	for i := range c {
-		c[i] = int32(codes.Const.Int(i))
-	}
+	c := codesOf(codes.Const)
 	if w := z.widths[codes.Name]; w > 0 && w < q.bits && fitsWidth(c, w, q.signed) {
 		q.bits = w
 	}
