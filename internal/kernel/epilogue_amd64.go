@@ -208,6 +208,8 @@ func dequantGeluBy(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTa
 		p.rows = min(block, t.m-i)
 		p.dst, p.ldd = unsafe.Pointer(&dst[i*ldd]), ldd
 		switch {
+		case wide && t.whole() && hasNear:
+			nearGelu64AVX512((*byte)(unsafe.Pointer(&p)))
 		case wide && t.whole():
 			dequantGeluTile64AVX512((*byte)(unsafe.Pointer(&p)))
 		case wide:

@@ -32,6 +32,9 @@ type geluBins struct {
 	codes        [32]int32
 	slope, start [2]float32
 	widest       float32 // greatest high - low
+
+	fixed [2]float32 // start of lines whose bin i is from 768+i on
+	pairs [64]uint8  // codes above and below the step of each bin
 }
 
 // NewGeluTable makes the table of a grid (without Alphas) for the active set.
@@ -49,6 +52,12 @@ func newGeluTable(s *set, g Grid) *GeluTable {
 	t.fits = ok && t.bins.fill(steps, first)
 	for _, s := range steps {
 		t.bins.widest = max(t.bins.widest, s.high-s.low)
+	}
+	for i, c := range t.bins.codes {
+		t.bins.pairs[2*i], t.bins.pairs[2*i+1] = uint8(c>>8), uint8(c)
+	}
+	for i, s := range t.bins.start {
+		t.bins.fixed[i] = 768 + s
 	}
 	return t
 }

@@ -16,7 +16,7 @@ import (
 // bytes that result are the same in all cases.
 
 // hasNear says whether the machine has what these kernels need.
-var hasNear = cpu.X86.HasAVX512VBMI
+var hasNear = cpu.X86.HasAVX512VBMI && cpu.X86.HasAVX512VBMI2
 
 // nearSoftmaxArgs is what one call of nearSoftmax works on; the generator (asmgen/near.go)
 // knows the offsets of its fields. Strides are in bytes.

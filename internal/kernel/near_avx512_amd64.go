@@ -23,3 +23,8 @@ func nearHead64AVX512(p *byte)
 //
 //go:noescape
 func nearHeadNorm64AVX512(p *byte)
+
+// nearGelu64AVX512 is dequantGeluTile64 on machines with AVX512-VBMI2.
+//
+//go:noescape
+func nearGelu64AVX512(p *byte)

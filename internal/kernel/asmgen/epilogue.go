@@ -38,6 +38,8 @@ const (
 	binsSlope  = 384
 	binsStart  = 392
 	binsWidest = 400
+	binsFixed  = 404
+	binsPairs  = 412
 )
 
 func epiloguePart(m machine) {

@@ -13,6 +13,7 @@ func nearPart(m machine) {
 	nearSoftmax(m)
 	normWide(m, true)
 	nearHeads(m)
+	nearGelu(m)
 }
 
 // Byte offsets of the fields of kernel's nearSoftmaxArgs.
