@@ -3,7 +3,6 @@ package runtime
 import (
 	"maps"
 	"slices"
-	"unsafe"
 
 	"github.com/qvitc/qvitc/internal/kernel"
 )
@@ -45,11 +44,12 @@ type attend struct {
 	perRow int     // units in a row of the codes
 
 	qbits, kbits, pbits, vbits int
-	packed                     int // memory of the packed keys, values and sums of all matrices
-	kbytes, vbytes, sums       int // of one matrix
-	panels                     int // of the keys
-	block                      int // queries taken at a time
-	slot                       int // of the State's operands
+	window                     bool // a block is all queries of a matrix, see windows.go
+	packed                     int  // otherwise: memory of the packed keys, values and sums of all matrices
+	kbytes, vbytes, sums       int  // of one matrix
+	panels                     int  // of the keys
+	block                      int  // queries taken at a time
+	slot                       int  // of the State's operands
 
 	blocks [2][][]queries // by lane: of a State that works alone, of a team
 	own    []part         // what is read by matrix
@@ -87,29 +87,9 @@ func (s *attend) plain(f *fuser) {
 	}
 	if len(ops) > 1 {
 		s.mask = &ops[1]
-		s.maskless(f)
+		s.shareMasks(f)
 	}
 	s.simple = true
-}
-
-// maskless finds the matrices whose mask is 0 everywhere, as it is for the windows that a shift
-// does not cut: adding it changes no code.
-func (s *attend) maskless(f *fuser) {
-	by := &s.mask.by
-	v := &f.p.values[by.id]
-	if v.kind != constant || v.param >= 0 {
-		return
-	}
-	data, known := v.tens.F32(), map[int]bool{}
-	for m := range s.mats {
-		at := by.offset(m, 0)
-		some, ok := known[at]
-		for r := 0; r < s.rows && !ok && !some; r++ {
-			some = slices.ContainsFunc(data[by.offset(m, r):][:s.keys], func(x float32) bool { return x != 0 })
-		}
-		known[at] = some
-		s.masked = append(s.masked, some)
-	}
 }
 
 // is says whether the step has this kind and an operand with these strides.
@@ -126,7 +106,12 @@ func (f *fuser) plan(s *attend) {
 	s.kbytes = up(kernel.OperandBytes(s.kbits, s.qbits, s.keys, s.depth))
 	s.vbytes = up(kernel.OperandBytes(s.vbits, s.pbits, s.width, s.keys))
 	s.sums = 4 * s.panels * kernel.PanelWidth
-	s.packed = f.c.temp(&s.base, s.mats*(s.kbytes+s.vbytes+s.sums)/4, inForward)
+	s.window = s.rows <= s.block
+	if s.window {
+		p.hand.packed = max(p.hand.packed, s.packedFloats())
+	} else {
+		s.packed = f.c.temp(&s.base, s.mats*s.packedFloats(), inForward)
+	}
 	s.slot = p.slots
 	p.slots++
 	// tiles of sums, floats of the logits, a vector of equal factors; codes of the probabilities
@@ -135,22 +120,15 @@ func (f *fuser) plan(s *attend) {
 
 func (s *attend) ldp() int { return (s.keys + 3) &^ 3 }
 
-// heads is the packed right-hand sides of one attention in a State.
-type heads struct {
-	k, v []*kernel.Operand
-	sums [][]int32 // zero point of q times the sum of each key's codes
-}
-
 // prepare makes the State's operands in the step's memory.
 func (s *attend) prepare(st *State) {
-	mem := kernel.AsUnsigned(st.v[s.packed])
-	h := &st.heads[s.slot]
+	if s.window {
+		return
+	}
+	mem := st.v[s.packed]
 	for range s.mats {
-		h.k = append(h.k, kernel.NewOperand(mem[:s.kbytes], s.kbits, s.qbits, s.keys, s.depth))
-		h.v = append(h.v, kernel.NewOperand(mem[s.kbytes:][:s.vbytes], s.vbits, s.pbits, s.width, s.keys))
-		sums := mem[s.kbytes+s.vbytes:][:s.sums]
-		h.sums = append(h.sums, unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(sums))), len(sums)/4))
-		mem = mem[s.kbytes+s.vbytes+s.sums:]
+		st.heads[s.slot] = append(st.heads[s.slot], s.newPacked(mem))
+		mem = mem[s.packedFloats():]
 	}
 }
 
@@ -161,11 +139,19 @@ func (s *attend) forward(st *State) error {
 	return nil
 }
 
-func (s *attend) tasks() []task { return []task{packHeads{s}, s} }
+func (s *attend) tasks() []task {
+	if s.window {
+		return []task{s}
+	}
+	return []task{packHeads{s}, s}
+}
 
 // layLanes cuts the queries into blocks for n lanes, by the rows that they become.
 func (s *attend) layLanes(p *Program, n int) {
-	s.own = []part{{s.q, s.mats}, {s.k, s.mats}, {s.v, s.mats}, {s.packed, s.mats}}
+	s.own = []part{{s.q, s.mats}, {s.k, s.mats}, {s.v, s.mats}}
+	if !s.window {
+		s.own = append(s.own, part{s.packed, s.mats})
+	}
 	far := map[int]bool{}
 	for i := range s.ops {
 		for _, by := range []*spreadOf{&s.ops[i].by, &s.ops[i].cross} {
@@ -190,6 +176,9 @@ func (s *attend) layLanes(p *Program, n int) {
 				s.blocks[k][i] = append(s.blocks[k][i], queries{m, r, e - r})
 				r = e
 			}
+		}
+		for _, list := range s.blocks[k] {
+			s.byBias(list)
 		}
 	}
 }
@@ -224,6 +213,9 @@ func (s *attend) rowwise(n int) (reads, writes []part) {
 	for m := range s.mats {
 		for r := range s.rows {
 			if s.laneOf(m, r, n) != laneOf(m, s.mats, n) {
+				if s.window {
+					return nil, writes
+				}
 				return []part{{s.packed, 0}}, writes
 			}
 		}
@@ -254,29 +246,30 @@ func (s packHeads) rowwise(int) (reads, writes []part) {
 
 func (s packHeads) item(st *State, h *hand, l lane, i int) {
 	lo, _ := l.rows(s.mats)
-	i += lo
-	p := &st.heads[s.slot]
-	k, ldk := st.u(s.k), st.p.values[s.k].ld
-	h.w.PackKeys(p.k[i], k[i*s.keys*ldk:], ldk, 1<<(s.kbits-1), p.sums[i], s.zq)
-	v, ldv := st.u(s.v), st.p.values[s.v].ld
-	kernel.PackCols(p.v[i], 0, s.keys, v[i*s.keys*ldv:], ldv, 1<<(s.vbits-1))
+	s.pack(st, h, lo+i, st.heads[s.slot][lo+i])
 }
 
 func (s *attend) item(st *State, h *hand, at lane, i int) {
 	b := s.blocksOf(at)[i]
 	m, r, n := b.matrix, b.row, b.rows
-	p := &st.heads[s.slot]
+	var p *packedHead
+	if s.window {
+		p = s.packedBy(h)
+		s.pack(st, h, m, p)
+	} else {
+		p = st.heads[s.slot][m]
+	}
 	ldt := s.panels * kernel.PanelWidth
 	q, ld := st.u(s.q), st.p.values[s.q].ld
 	for j := range s.panels {
-		h.w.Select(p.k[m], j)
+		h.w.Select(p.k, j)
 		h.w.Tile(n, q[(m*s.rows+r)*ld:], ld, h.tile[j*kernel.PanelWidth:], ldt)
 	}
 	probs, ldp := h.u8, s.ldp()
 	grid, l := &s.probs[m], &h.logits
 	if s.simple {
 		*l = s.logit
-		l.Factor, l.Offset = s.factor[m], p.sums[m]
+		l.Factor, l.Offset = s.factor[m], p.sums
 		if s.rescale != nil {
 			of := func(by *spreadOf) []float32 { return st.v[by.id][by.offset(m, r):] }
 			row, col, add := &s.rescale[0], &s.rescale[1], &s.rescale[2]
@@ -290,12 +283,12 @@ func (s *attend) item(st *State, h *hand, at lane, i int) {
 		}
 		kernel.SoftmaxQuantize(&h.w, probs, ldp, h.tile, ldt, n, s.keys, l, grid)
 	} else {
-		s.softmax(st, h, m, r, n, p.sums[m], grid)
+		s.softmax(st, h, m, r, n, p.sums, grid)
 	}
 	if s.kept >= 0 {
 		s.keep(st, h, m*s.rows+r, n)
 	}
-	s.context(st, h, m, r, n, p.v[m])
+	s.context(st, h, m, r, n, p.v)
 }
 
 // softmax does the general case: any elementwise steps on the logits.

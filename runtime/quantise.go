@@ -12,6 +12,9 @@ type hand struct {
 	f32  []float32
 	u8   []uint8
 
+	packed []float32
+	heads  []*packedHead // in packed, by attention step
+
 	// Arguments of kernels, kept here so that none is allocated for a call.
 	affine kernel.Affine
 	logits kernel.Logits
@@ -21,17 +24,17 @@ type hand struct {
 }
 
 // handSize is what the steps of a program ask of a hand.
-type handSize struct{ tile, f32, u8 int }
+type handSize struct{ tile, f32, u8, packed int }
 
 func (z *handSize) ask(tile, f32, u8 int) {
 	z.tile, z.f32, z.u8 = max(z.tile, tile), max(z.f32, f32), max(z.u8, u8)
 }
 
 func (z handSize) make() hand {
-	return hand{tile: make([]int32, z.tile), f32: make([]float32, z.f32), u8: make([]uint8, z.u8)}
+	return hand{tile: make([]int32, z.tile), f32: make([]float32, z.f32), u8: make([]uint8, z.u8), packed: make([]float32, z.packed)}
 }
 
-func (z handSize) bytes() int64 { return 4*int64(z.tile) + 4*int64(z.f32) + int64(z.u8) }
+func (z handSize) bytes() int64 { return 4*int64(z.tile+z.packed) + 4*int64(z.f32) + int64(z.u8) }
 
 // codedKey names the codes of a value on a grid.
 type codedKey struct {

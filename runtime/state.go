@@ -32,10 +32,10 @@ type State struct {
 	operands []*kernel.Operand
 	on       bool
 
-	hands []hand  // scratch of the fused steps, one a thread
-	heads []heads // by attention step
-	team  *team   // nil: the State works alone
-	crew  *team   // the team of earlier runs
+	hands []hand          // scratch of the fused steps, one a thread
+	heads [][]*packedHead // by attention step and matrix
+	team  *team           // nil: the State works alone
+	crew  *team           // the team of earlier runs
 
 	arena []float32
 	home  [][]float32 // first places of values that have a second one
@@ -51,7 +51,7 @@ func (p *Program) NewState() *State {
 		t: make([]*ir.Tensor, len(p.values)), set: make([]bool, len(p.values)),
 		u8: make([]uint8, p.u8), i8: make([]int8, p.i8), i16: make([]int16, p.i16), i32: make([]int32, p.i32),
 		f64: make([]float64, p.f64), tmp: make([]float32, p.tmp),
-		hands: make([]hand, 1), heads: make([]heads, p.slots),
+		hands: make([]hand, 1), heads: make([][]*packedHead, p.slots),
 	}
 	for _, o := range p.operands {
 		s.operands = append(s.operands, kernel.NewOperand(nil, o.bits, o.abits, o.n, o.k))

@@ -95,14 +95,14 @@ lastDone8:
 	ADDQ    DI, R9
 	MOVQ    88(AX), R10
 	MOVQ    104(AX), R11
-	LEAQ    3072(BX), R12
+	MOVQ    CX, R12
 	LEAQ    1024(BX), R13
 	XORQ    R14, R14
 
 phase13:
 	VBROADCASTSS (R8)(R14*4), Z15
 	VBROADCASTSS (R9)(R14*4), Z16
-	VMOVUPS      (CX), Z17
+	VMOVUPS      (R12), Z17
 	VPSUBD       Z6, Z17, Z17
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       Z0, Z17, Z17
@@ -114,7 +114,7 @@ phase13:
 	VADDPS       (R10), Z17, Z17
 	VADDPS       (R11), Z17, Z17
 	VMOVUPS      Z17, (R12)
-	VMOVUPS      64(CX), Z18
+	VMOVUPS      64(R12), Z18
 	VPSUBD       Z7, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -127,7 +127,7 @@ phase13:
 	VADDPS       64(R11), Z18, Z18
 	VMOVUPS      Z18, 64(R12)
 	VMAXPS       Z18, Z17, Z17
-	VMOVUPS      128(CX), Z18
+	VMOVUPS      128(R12), Z18
 	VPSUBD       Z8, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -141,10 +141,9 @@ phase13:
 	VMOVUPS      Z18, 128(R12)
 	VMAXPS       Z18, Z17, Z17
 	VMOVUPS      Z17, (R13)
-	ADDQ         8(AX), CX
 	ADDQ         96(AX), R10
 	ADDQ         112(AX), R11
-	ADDQ         $+192, R12
+	ADDQ         8(AX), R12
 	ADDQ         $0x40, R13
 	INCQ         R14
 	CMPQ         R14, SI
@@ -169,14 +168,14 @@ variant12:
 	ADDQ    DI, R8
 	ADDQ    DI, R9
 	MOVQ    88(AX), R10
-	LEAQ    3072(BX), R11
+	MOVQ    CX, R11
 	LEAQ    1024(BX), R12
 	XORQ    R13, R13
 
 phase14:
 	VBROADCASTSS (R8)(R13*4), Z15
 	VBROADCASTSS (R9)(R13*4), Z16
-	VMOVUPS      (CX), Z17
+	VMOVUPS      (R11), Z17
 	VPSUBD       Z6, Z17, Z17
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       Z0, Z17, Z17
@@ -187,7 +186,7 @@ phase14:
 	VMULPS       Z1, Z17, Z17
 	VADDPS       (R10), Z17, Z17
 	VMOVUPS      Z17, (R11)
-	VMOVUPS      64(CX), Z18
+	VMOVUPS      64(R11), Z18
 	VPSUBD       Z7, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -199,7 +198,7 @@ phase14:
 	VADDPS       64(R10), Z18, Z18
 	VMOVUPS      Z18, 64(R11)
 	VMAXPS       Z18, Z17, Z17
-	VMOVUPS      128(CX), Z18
+	VMOVUPS      128(R11), Z18
 	VPSUBD       Z8, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -212,9 +211,8 @@ phase14:
 	VMOVUPS      Z18, 128(R11)
 	VMAXPS       Z18, Z17, Z17
 	VMOVUPS      Z17, (R12)
-	ADDQ         8(AX), CX
 	ADDQ         96(AX), R10
-	ADDQ         $+192, R11
+	ADDQ         8(AX), R11
 	ADDQ         $0x40, R12
 	INCQ         R13
 	CMPQ         R13, SI
@@ -241,14 +239,14 @@ variant11:
 	ADDQ    DI, R8
 	ADDQ    DI, R9
 	MOVQ    104(AX), R10
-	LEAQ    3072(BX), R11
+	MOVQ    CX, R11
 	LEAQ    1024(BX), R12
 	XORQ    R13, R13
 
 phase16:
 	VBROADCASTSS (R8)(R13*4), Z15
 	VBROADCASTSS (R9)(R13*4), Z16
-	VMOVUPS      (CX), Z17
+	VMOVUPS      (R11), Z17
 	VPSUBD       Z6, Z17, Z17
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       Z0, Z17, Z17
@@ -259,7 +257,7 @@ phase16:
 	VMULPS       Z1, Z17, Z17
 	VADDPS       (R10), Z17, Z17
 	VMOVUPS      Z17, (R11)
-	VMOVUPS      64(CX), Z18
+	VMOVUPS      64(R11), Z18
 	VPSUBD       Z7, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -271,7 +269,7 @@ phase16:
 	VADDPS       64(R10), Z18, Z18
 	VMOVUPS      Z18, 64(R11)
 	VMAXPS       Z18, Z17, Z17
-	VMOVUPS      128(CX), Z18
+	VMOVUPS      128(R11), Z18
 	VPSUBD       Z8, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -284,9 +282,8 @@ phase16:
 	VMOVUPS      Z18, 128(R11)
 	VMAXPS       Z18, Z17, Z17
 	VMOVUPS      Z17, (R12)
-	ADDQ         8(AX), CX
 	ADDQ         112(AX), R10
-	ADDQ         $+192, R11
+	ADDQ         8(AX), R11
 	ADDQ         $0x40, R12
 	INCQ         R13
 	CMPQ         R13, SI
@@ -310,14 +307,14 @@ variant15:
 	MOVQ    192(AX), R9
 	ADDQ    DI, R8
 	ADDQ    DI, R9
-	LEAQ    3072(BX), R10
+	MOVQ    CX, R10
 	LEAQ    1024(BX), R11
 	XORQ    R12, R12
 
 phase17:
 	VBROADCASTSS (R8)(R12*4), Z15
 	VBROADCASTSS (R9)(R12*4), Z16
-	VMOVUPS      (CX), Z17
+	VMOVUPS      (R10), Z17
 	VPSUBD       Z6, Z17, Z17
 	VCVTDQ2PS    Z17, Z17
 	VMULPS       Z0, Z17, Z17
@@ -327,7 +324,7 @@ phase17:
 	VADDPS       Z18, Z17, Z17
 	VMULPS       Z1, Z17, Z17
 	VMOVUPS      Z17, (R10)
-	VMOVUPS      64(CX), Z18
+	VMOVUPS      64(R10), Z18
 	VPSUBD       Z7, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -338,7 +335,7 @@ phase17:
 	VMULPS       Z1, Z18, Z18
 	VMOVUPS      Z18, 64(R10)
 	VMAXPS       Z18, Z17, Z17
-	VMOVUPS      128(CX), Z18
+	VMOVUPS      128(R10), Z18
 	VPSUBD       Z8, Z18, Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z0, Z18, Z18
@@ -350,8 +347,7 @@ phase17:
 	VMOVUPS      Z18, 128(R10)
 	VMAXPS       Z18, Z17, Z17
 	VMOVUPS      Z17, (R11)
-	ADDQ         8(AX), CX
-	ADDQ         $+192, R10
+	ADDQ         8(AX), R10
 	ADDQ         $0x40, R11
 	INCQ         R12
 	CMPQ         R12, SI
@@ -369,12 +365,12 @@ variant10:
 	VMOVUPS 128(R8), Z8
 	MOVQ    88(AX), R8
 	MOVQ    104(AX), R9
-	LEAQ    3072(BX), R10
+	MOVQ    CX, R10
 	LEAQ    1024(BX), R11
 	XORQ    R12, R12
 
 phase20:
-	VMOVUPS   (CX), Z9
+	VMOVUPS   (R10), Z9
 	VPSUBD    Z6, Z9, Z9
 	VCVTDQ2PS Z9, Z9
 	VMULPS    Z0, Z9, Z9
@@ -382,7 +378,7 @@ phase20:
 	VADDPS    (R8), Z9, Z9
 	VADDPS    (R9), Z9, Z9
 	VMOVUPS   Z9, (R10)
-	VMOVUPS   64(CX), Z10
+	VMOVUPS   64(R10), Z10
 	VPSUBD    Z7, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -391,7 +387,7 @@ phase20:
 	VADDPS    64(R9), Z10, Z10
 	VMOVUPS   Z10, 64(R10)
 	VMAXPS    Z10, Z9, Z9
-	VMOVUPS   128(CX), Z10
+	VMOVUPS   128(R10), Z10
 	VPSUBD    Z8, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -401,10 +397,9 @@ phase20:
 	VMOVUPS   Z10, 128(R10)
 	VMAXPS    Z10, Z9, Z9
 	VMOVUPS   Z9, (R11)
-	ADDQ      8(AX), CX
 	ADDQ      96(AX), R8
 	ADDQ      112(AX), R9
-	ADDQ      $+192, R10
+	ADDQ      8(AX), R10
 	ADDQ      $0x40, R11
 	INCQ      R12
 	CMPQ      R12, SI
@@ -417,19 +412,19 @@ variant19:
 	VMOVUPS 64(R8), Z7
 	VMOVUPS 128(R8), Z8
 	MOVQ    88(AX), R8
-	LEAQ    3072(BX), R9
+	MOVQ    CX, R9
 	LEAQ    1024(BX), R10
 	XORQ    R11, R11
 
 phase21:
-	VMOVUPS   (CX), Z9
+	VMOVUPS   (R9), Z9
 	VPSUBD    Z6, Z9, Z9
 	VCVTDQ2PS Z9, Z9
 	VMULPS    Z0, Z9, Z9
 	VMULPS    Z1, Z9, Z9
 	VADDPS    (R8), Z9, Z9
 	VMOVUPS   Z9, (R9)
-	VMOVUPS   64(CX), Z10
+	VMOVUPS   64(R9), Z10
 	VPSUBD    Z7, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -437,7 +432,7 @@ phase21:
 	VADDPS    64(R8), Z10, Z10
 	VMOVUPS   Z10, 64(R9)
 	VMAXPS    Z10, Z9, Z9
-	VMOVUPS   128(CX), Z10
+	VMOVUPS   128(R9), Z10
 	VPSUBD    Z8, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -446,9 +441,8 @@ phase21:
 	VMOVUPS   Z10, 128(R9)
 	VMAXPS    Z10, Z9, Z9
 	VMOVUPS   Z9, (R10)
-	ADDQ      8(AX), CX
 	ADDQ      96(AX), R8
-	ADDQ      $+192, R9
+	ADDQ      8(AX), R9
 	ADDQ      $0x40, R10
 	INCQ      R11
 	CMPQ      R11, SI
@@ -463,19 +457,19 @@ variant18:
 	VMOVUPS 64(R8), Z7
 	VMOVUPS 128(R8), Z8
 	MOVQ    104(AX), R8
-	LEAQ    3072(BX), R9
+	MOVQ    CX, R9
 	LEAQ    1024(BX), R10
 	XORQ    R11, R11
 
 phase23:
-	VMOVUPS   (CX), Z9
+	VMOVUPS   (R9), Z9
 	VPSUBD    Z6, Z9, Z9
 	VCVTDQ2PS Z9, Z9
 	VMULPS    Z0, Z9, Z9
 	VMULPS    Z1, Z9, Z9
 	VADDPS    (R8), Z9, Z9
 	VMOVUPS   Z9, (R9)
-	VMOVUPS   64(CX), Z10
+	VMOVUPS   64(R9), Z10
 	VPSUBD    Z7, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -483,7 +477,7 @@ phase23:
 	VADDPS    64(R8), Z10, Z10
 	VMOVUPS   Z10, 64(R9)
 	VMAXPS    Z10, Z9, Z9
-	VMOVUPS   128(CX), Z10
+	VMOVUPS   128(R9), Z10
 	VPSUBD    Z8, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -492,9 +486,8 @@ phase23:
 	VMOVUPS   Z10, 128(R9)
 	VMAXPS    Z10, Z9, Z9
 	VMOVUPS   Z9, (R10)
-	ADDQ      8(AX), CX
 	ADDQ      112(AX), R8
-	ADDQ      $+192, R9
+	ADDQ      8(AX), R9
 	ADDQ      $0x40, R10
 	INCQ      R11
 	CMPQ      R11, SI
@@ -506,25 +499,25 @@ variant22:
 	VMOVUPS (R8), Z6
 	VMOVUPS 64(R8), Z7
 	VMOVUPS 128(R8), Z8
-	LEAQ    3072(BX), R8
+	MOVQ    CX, R8
 	LEAQ    1024(BX), R9
 	XORQ    R10, R10
 
 phase24:
-	VMOVUPS   (CX), Z9
+	VMOVUPS   (R8), Z9
 	VPSUBD    Z6, Z9, Z9
 	VCVTDQ2PS Z9, Z9
 	VMULPS    Z0, Z9, Z9
 	VMULPS    Z1, Z9, Z9
 	VMOVUPS   Z9, (R8)
-	VMOVUPS   64(CX), Z10
+	VMOVUPS   64(R8), Z10
 	VPSUBD    Z7, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
 	VMULPS    Z1, Z10, Z10
 	VMOVUPS   Z10, 64(R8)
 	VMAXPS    Z10, Z9, Z9
-	VMOVUPS   128(CX), Z10
+	VMOVUPS   128(R8), Z10
 	VPSUBD    Z8, Z10, Z10
 	VCVTDQ2PS Z10, Z10
 	VMULPS    Z0, Z10, Z10
@@ -532,8 +525,7 @@ phase24:
 	VMOVUPS   Z10, 128(R8)
 	VMAXPS    Z10, Z9, Z9
 	VMOVUPS   Z9, (R9)
-	ADDQ      8(AX), CX
-	ADDQ      $+192, R8
+	ADDQ      8(AX), R8
 	ADDQ      $0x40, R9
 	INCQ      R10
 	CMPQ      R10, SI
@@ -691,7 +683,7 @@ noArray31:
 	ADDQ         $0x40, R9
 	SUBQ         $0x10, R10
 	JG           combine27
-	LEAQ         3072(BX), R8
+	MOVQ         CX, R8
 	LEAQ         1024(BX), R9
 	XORQ         R10, R10
 
@@ -750,7 +742,7 @@ phase32:
 	VMOVSS       640(BX)(R10*4), X19
 	VADDPS       Z19, Z20, Z20
 	VMOVUPS      Z20, (R9)
-	ADDQ         $+192, R8
+	ADDQ         8(AX), R8
 	ADDQ         $0x40, R9
 	INCQ         R10
 	CMPQ         R10, SI
@@ -835,7 +827,7 @@ combine33:
 	ADDQ         $0x40, R9
 	SUBQ         $0x10, R10
 	JG           combine33
-	LEAQ         3072(BX), R8
+	MOVQ         CX, R8
 	LEAQ         1024(BX), R9
 	XORQ         R10, R10
 
@@ -868,12 +860,15 @@ phase34:
 	MOVL          768(BX)(R10*4), R11
 	MOVB          R11, 48(DX)
 	ADDQ          40(AX), DX
-	ADDQ          $+192, R8
+	ADDQ          8(AX), R8
 	ADDQ          $0x40, R9
 	INCQ          R10
 	CMPQ          R10, SI
 	JLT           phase34
 	LEAQ          (DI)(SI*4), DI
+	MOVQ          SI, R8
+	IMULQ         8(AX), R8
+	ADDQ          R8, CX
 	SUBQ          SI, 16(AX)
 	JNZ           block1
 	VZEROUPPER

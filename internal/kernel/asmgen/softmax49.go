@@ -108,6 +108,9 @@ func softmaxWindow(m machine) {
 		ADDQ(q.arg(rowLDD), dst)
 	})
 	LEAQ(Mem{Base: done, Index: block, Scale: 4}, done)
+	MOVQ(block, from)
+	IMULQ(q.arg(rowLDX), from)
+	ADDQ(from, x)
 	SUBQ(block, q.arg(rowRows))
 	JNZ(LabelRef(next))
 	end()
@@ -123,12 +126,12 @@ type window struct {
 // phase runs body for each row of the block: v is its values, by its vector to be combined.
 func (w *window) phase(body func(v, by, i reg.GPVirtual)) {
 	v, by, i, loop := GP64(), GP64(), GP64(), label("phase")
-	LEAQ(Mem{Base: w.scratch, Disp: windowValues}, v)
+	MOVQ(w.x, v)
 	LEAQ(Mem{Base: w.scratch, Disp: windowBy}, by)
 	XORQ(i, i)
 	Label(loop)
 	body(v, by, i)
-	ADDQ(I32(192), v)
+	ADDQ(w.arg(rowLDX), v)
 	ADDQ(Imm(64), by)
 	INCQ(i)
 	CMPQ(i, w.block)
@@ -235,7 +238,7 @@ func (w *window) logitsOf(rescale, bias, mask bool) {
 		}
 		for j := range 3 {
 			t := w.vec()
-			VMOVUPS(Mem{Base: w.x, Disp: 64 * j}, t)
+			VMOVUPS(Mem{Base: v, Disp: 64 * j}, t)
 			VPSUBD(offset[j], t, t)
 			VCVTDQ2PS(t, t)
 			VMULPS(w.factor, t, t)
@@ -261,7 +264,6 @@ func (w *window) logitsOf(rescale, bias, mask bool) {
 			}
 		}
 		VMOVUPS(top, Mem{Base: by})
-		ADDQ(w.arg(rowLDX), w.x)
 		if bias {
 			ADDQ(w.arg(rowLDBias), addBias)
 		}
