@@ -42,7 +42,7 @@ const headRows = 64
 func headEndAVX512(e *HeadEnd) {
 	t, g, p := &e.part, &e.grid, &e.fast
 	p.call = nil
-	if t.cols != 64 && (t.cols != 32 || g.Qn+g.Offset != 0) || g.inv == 0 || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 || len(e.Dst) == 0 {
+	if t.cols != 64 && (t.cols != 32 || g.Qn+g.Offset != 0 || (e.Mean == nil) != (e.Spread == nil)) || g.inv == 0 || g.Qn+g.Offset < 0 || g.Qp+g.Offset > 255 || len(e.Dst) == 0 {
 		return
 	}
 	p.offset, p.factor, p.bias, p.dst, p.ldd = &noOffset[0], &t.factor[0], &noBias[0], &e.Dst[0], e.LD

@@ -10,7 +10,7 @@ import (
 // one vector. The least code is 0.
 func heads32(m machine) {
 	h := newPair(m, "headCodes32", "writes the codes of up to 64 rows of a head of 32 columns; p points to a headArgs, whose least code is 0.")
-	h.rows(func(r pairRows) { h.write(h.values(r), r) })
+	h.rows(func(r twoRows) { h.write(h.values(r), r) })
 	end()
 	h = newPair(m, "headNormCodes32", "normalises up to 64 rows of a head of 32 columns and writes their codes; p points to a headArgs, whose least code is 0.")
 	h.normalised()
@@ -23,20 +23,41 @@ type pair struct {
 	offset, factor, bias [2]reg.VecVirtual
 	alpha, inv, hi       reg.VecVirtual
 	zero, order          reg.VecVirtual
+	dst, ldd, to, stats  reg.GPVirtual
+	mean, spread         reg.GPVirtual // where the moments go, nil: nowhere
 }
 
-// pairRows are two rows: their addresses in the tile and their numbers. They are the same
-// row where the last one is left without another.
-type pairRows struct{ at, row [2]reg.GPVirtual }
+// twoRows are the rows i and i+step: at is the tile's row i, ld the bytes to the other one.
+// sums is where row i's vector to be combined lies. step is 0 where the last row is left
+// without another, and done twice.
+type twoRows struct {
+	at, ld, sums, i reg.GPVirtual
+	step            int
+}
+
+func (r twoRows) tile(k, j int) Mem {
+	if k*r.step == 0 {
+		return Mem{Base: r.at, Disp: 64 * j}
+	}
+	return Mem{Base: r.at, Index: r.ld, Scale: 1, Disp: 64 * j}
+}
+
+func (r twoRows) sum(k int) Mem { return Mem{Base: r.sums, Disp: 64 * k * r.step} }
+
+// number is a number by row.
+func (r twoRows) number(base reg.GPVirtual, k, disp int) Mem {
+	return Mem{Base: base, Index: r.i, Scale: 4, Disp: 4*k*r.step + disp}
+}
 
 func newPair(m machine, name, doc string) *pair {
 	m.fn(name, "(p *byte)", doc)
 	h := &pair{quantRows: quantRows{m, integer("p")}}
-	h.offset, h.factor, h.bias = h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
+	h.dst, h.ldd, h.to, h.stats = h.integer(headDst), h.integer(headLDD), h.integer(headTo), h.integer(headStats)
 	h.alpha, h.inv, h.hi = h.broadcast(headAlpha), h.broadcast(headInv), h.broadcast(headHi)
 	h.zero, h.order = m.vec(), m.vec()
 	VPBROADCASTW(h.arg(headZero), h.zero)
 	VMOVUPS(byteOrder(), h.order)
+	h.offset, h.factor, h.bias = h.columns(headOffset), h.columns(headFactor), h.columns(headBias)
 	return h
 }
 
@@ -50,50 +71,48 @@ func (h *pair) columns(field int) (v [2]reg.VecVirtual) {
 }
 
 // rows runs body for every two rows.
-func (h *pair) rows(body func(r pairRows)) {
-	var r pairRows
-	for i := range 2 {
-		r.at[i], r.row[i] = GP64(), GP64()
-	}
+func (h *pair) rows(body func(r twoRows)) {
+	r := twoRows{at: h.integer(headTile), ld: h.integer(headLDT), i: GP64(), sums: GP64(), step: 1}
 	last := h.integer(headRows)
+	LEAQ(Mem{Base: h.stats, Disp: headSums}, r.sums)
 	DECQ(last)
-	MOVQ(h.arg(headTile), r.at[0])
-	XORQ(r.row[0], r.row[0])
-	loop := label("pairs")
+	XORQ(r.i, r.i)
+	loop, single, done := label("pairs"), label("single"), label("done")
+	CMPQ(r.i, last)
+	JGE(LabelRef(single))
 	Label(loop)
-	MOVQ(r.at[0], r.at[1])
-	ADDQ(h.arg(headLDT), r.at[1])
-	LEAQ(Mem{Base: r.row[0], Disp: 1}, r.row[1])
-	CMPQ(r.row[0], last)
-	CMOVQGE(r.at[0], r.at[1])
-	CMOVQGE(r.row[0], r.row[1])
 	body(r)
-	MOVQ(r.at[1], r.at[0])
-	ADDQ(h.arg(headLDT), r.at[0])
-	ADDQ(Imm(2), r.row[0])
-	CMPQ(r.row[0], last)
-	JLE(LabelRef(loop))
+	LEAQ(Mem{Base: r.at, Index: r.ld, Scale: 2}, r.at)
+	ADDQ(I32(128), r.sums)
+	ADDQ(Imm(2), r.i)
+	CMPQ(r.i, last)
+	JLT(LabelRef(loop))
+	Label(single)
+	JNE(LabelRef(done))
+	r.step = 0
+	body(r)
+	Label(done)
 }
 
 // values computes the values of two rows.
-func (h *pair) values(r pairRows) (v [2][2]reg.VecVirtual) {
-	for i, at := range r.at {
-		for j := range v[i] {
+func (h *pair) values(r twoRows) (v [2][2]reg.VecVirtual) {
+	for k := range v {
+		for j := range v[k] {
 			x := h.vec()
-			VMOVUPS(Mem{Base: at, Disp: 64 * j}, x)
+			VMOVUPS(r.tile(k, j), x)
 			VPSUBD(h.offset[j], x, x)
 			VCVTDQ2PS(x, x)
 			VMULPS(h.factor[j], x, x)
 			VADDPS(h.bias[j], x, x)
-			v[i][j] = x
+			v[k][j] = x
 		}
 	}
 	return v
 }
 
-// write writes the codes of two rows. What lies below the least code, and NaN, become
-// negative integers, which saturate to 0.
-func (h *pair) write(v [2][2]reg.VecVirtual, r pairRows) {
+// write writes the codes of two rows, and their moments where they are wanted. What lies
+// below the least code, and NaN, become negative integers, which saturate to 0.
+func (h *pair) write(v [2][2]reg.VecVirtual, r twoRows) {
 	for i := range v {
 		for _, x := range v[i] {
 			q := h.vec()
@@ -109,131 +128,122 @@ func (h *pair) write(v [2][2]reg.VecVirtual, r pairRows) {
 	codes := v[0][0]
 	VPACKUSWB(v[1][0], codes, codes)
 	VPERMD(codes, h.order, codes)
-	for i, row := range r.row {
-		d := h.to(row)
-		IMULQ(h.arg(headLDD), d)
-		ADDQ(h.arg(headDst), d)
-		if i == 0 {
-			VMOVDQU(codes.AsY(), Mem{Base: d})
+	for k := range v {
+		to, at := GP64(), GP64()
+		MOVLQSX(r.number(h.to, k, 0), to)
+		MOVQ(to, at)
+		IMULQ(h.ldd, at)
+		d := Mem{Base: h.dst, Index: at, Scale: 1}
+		if k == 0 {
+			VMOVDQU(codes.AsY(), d)
 		} else {
-			VEXTRACTI64X4(Imm(1), codes, Mem{Base: d})
+			VEXTRACTI64X4(Imm(1), codes, d)
+		}
+		if h.mean == nil {
+			continue
+		}
+		for i, moments := range []reg.GPVirtual{h.mean, h.spread} {
+			t := GP32()
+			MOVL(r.number(h.stats, k, i*headSums), t)
+			MOVL(t, Mem{Base: moments, Index: to, Scale: 4})
 		}
 	}
-}
-
-// to is the row of dst that a row becomes.
-func (h *pair) to(row reg.GPVirtual) reg.GPVirtual {
-	d, to := GP64(), h.integer(headTo)
-	MOVLQSX(Mem{Base: to, Index: row, Scale: 4}, d)
-	return d
 }
 
 // normalised emits rows that are normalised first: their values and sums, the means of 16
 // rows at once, the same for the deviations, then the codes.
 func (h *pair) normalised() {
 	m := h.machine
-	stats := h.integer(headStats)
-	n := GP64()
-	MOVQ(U32(32), n)
-	size := m.count(n)
-	sums := func(row reg.GPVirtual) Mem {
-		at := GP64()
-		MOVQ(row, at)
-		SHLQ(Imm(6), at)
-		return Mem{Base: stats, Index: at, Scale: 1, Disp: headSums}
-	}
-	h.rows(func(r pairRows) {
+	h.rows(func(r twoRows) {
 		v := h.values(r)
-		for i := range v {
-			for j, x := range v[i] {
-				VMOVUPS(x, Mem{Base: r.at[i], Disp: 64 * j})
+		for k := range v {
+			for j, x := range v[k] {
+				VMOVUPS(x, r.tile(k, j))
 			}
 			sum := m.vec()
-			VADDPS(v[i][1], v[i][0], sum)
-			VMOVUPS(sum, sums(r.row[i]))
+			VADDPS(v[k][1], v[k][0], sum)
+			VMOVUPS(sum, r.sum(k))
 		}
 	})
 	all := &head{quantRows: h.quantRows}
+	share := m.get(f32("share32", 1.0/32)) // as exact as dividing by 32
 	all.sixteens(func(at reg.GPVirtual, sum reg.VecVirtual) {
-		VDIVPS(size, sum, sum)
+		VMULPS(share, sum, sum)
 		VMOVUPS(sum, Mem{Base: at})
 	})
-	// each gives the deviations of two rows.
-	each := func(r pairRows) (v [2][2]reg.VecVirtual) {
-		for i := range v {
+	// each gives what two rows lie below their means.
+	each := func(r twoRows) (v [2][2]reg.VecVirtual) {
+		for k := range v {
 			mean := m.vec()
-			VBROADCASTSS(Mem{Base: stats, Index: r.row[i], Scale: 4}, mean)
-			for j := range v[i] {
-				v[i][j] = m.vec()
-				VMOVUPS(Mem{Base: r.at[i], Disp: 64 * j}, v[i][j])
-				VSUBPS(mean, v[i][j], v[i][j])
+			VBROADCASTSS(r.number(h.stats, k, 0), mean)
+			for j := range v[k] {
+				v[k][j] = m.vec()
+				VSUBPS(r.tile(k, j), mean, v[k][j])
 			}
 		}
 		return v
 	}
-	h.rows(func(r pairRows) {
-		for i, v := range each(r) {
+	h.rows(func(r twoRows) {
+		for k, v := range each(r) {
 			VMULPS(v[0], v[0], v[0])
 			VFMADD231PS(v[1], v[1], v[0])
-			VMOVUPS(v[0], sums(r.row[i]))
+			VMOVUPS(v[0], r.sum(k))
 		}
 	})
 	eps := h.broadcast(headEps)
 	all.sixteens(func(at reg.GPVirtual, sum reg.VecVirtual) {
 		rstd := m.get(one())
-		VDIVPS(size, sum, sum)
+		VMULPS(share, sum, sum)
 		VADDPS(eps, sum, sum)
 		VSQRTPS(sum, sum)
 		VDIVPS(sum, rstd, rstd)
-		VMOVUPS(rstd, Mem{Base: at, Disp: headSums / 2})
 		// The sums of the first 16 rows are no longer needed.
 		VMOVUPS(one(), sum)
 		VDIVPS(rstd, sum, sum)
 		VMOVUPS(sum, Mem{Base: at, Disp: headSums})
+		VXORPS(m.get(signBit()), rstd, rstd)
+		VMOVUPS(rstd, Mem{Base: at, Disp: headSums / 2})
 	})
-	for _, f := range [][2]int{{headMean, 0}, {headSpread, headSums}} {
-		none, next := label("noMoments"), label("moments")
-		moments, i := h.integer(f[0]), GP64()
-		TESTQ(moments, moments)
-		JZ(LabelRef(none))
-		XORQ(i, i)
-		Label(next)
-		to, t := h.to(i), GP32()
-		MOVL(Mem{Base: stats, Index: i, Scale: 4, Disp: f[1]}, t)
-		MOVL(t, Mem{Base: moments, Index: to, Scale: 4})
-		INCQ(i)
-		CMPQ(i, h.arg(headRows))
-		JLT(LabelRef(next))
-		Label(none)
-	}
 
 	codes := func(scaled func(v [2][2]reg.VecVirtual)) {
-		h.rows(func(r pairRows) {
+		h.rows(func(r twoRows) {
 			v := each(r)
-			for i := range v {
-				k := m.vec()
-				VBROADCASTSS(Mem{Base: stats, Index: r.row[i], Scale: 4, Disp: headSums / 2}, k)
-				for _, x := range v[i] {
-					VMULPS(k, x, x)
+			for k := range v {
+				rstd := m.vec()
+				VBROADCASTSS(r.number(h.stats, k, headSums/2), rstd)
+				for _, x := range v[k] {
+					VMULPS(rstd, x, x)
 				}
 			}
 			scaled(v)
 			h.write(v, r)
 		})
 	}
-	plain, out := label("plain"), label("out")
-	CMPQ(h.arg(headGamma), Imm(0))
-	JEQ(LabelRef(plain))
-	gamma, beta := h.columns(headGamma), h.columns(headBeta)
-	codes(func(v [2][2]reg.VecVirtual) {
-		for i := range v {
-			for j, x := range v[i] {
-				VFMADD213PS(beta[j], gamma[j], x)
+	out := label("out")
+	moments := func() {
+		plain := label("plain")
+		CMPQ(h.arg(headGamma), Imm(0))
+		JEQ(LabelRef(plain))
+		gamma, beta := h.columns(headGamma), h.columns(headBeta)
+		codes(func(v [2][2]reg.VecVirtual) {
+			for k := range v {
+				for j, x := range v[k] {
+					VFMADD213PS(beta[j], gamma[j], x)
+				}
 			}
-		}
-	})
+		})
+		JMP(LabelRef(out))
+		Label(plain)
+		codes(func([2][2]reg.VecVirtual) {})
+	}
+	none := label("noMoments")
+	CMPQ(h.arg(headMean), Imm(0))
+	JEQ(LabelRef(none))
+	h.mean, h.spread = h.integer(headMean), h.integer(headSpread)
+	moments()
 	JMP(LabelRef(out))
-	Label(plain)
-	codes(func([2][2]reg.VecVirtual) {})
+	Label(none)
+	h.mean = nil
+	moments()
 	Label(out)
 }
