@@ -42,15 +42,15 @@ func (o QDQ) elem(bits int, signed, weight bool) ir.Elem {
 
 // LowerQDQ makes the pass that writes quantisers with standard operators.
 func LowerQDQ(o QDQ) Pass {
-	name := "lower-qdq"
+	name, types := "lower-qdq", "INT4"
 	if o.Bytes {
-		name = "lower-qcdq8"
+		name, types = "lower-qcdq8", "INT8, with Clip"
 	} else if o.Int2 {
-		name = "lower-qdq2"
+		name, types = "lower-qdq2", "INT4, 2-bit weights INT2"
 	}
 	return Pass{
 		Name: name,
-		Doc: `write quantisers as QuantizeLinear and DequantizeLinear
+		Doc: "write quantisers as QuantizeLinear and DequantizeLinear on " + types + `
 
 A FakeQuant of an activation becomes QuantizeLinear and DequantizeLinear. Codes
 narrower than their type are cut by Max and Min in front (8-bit types: by a Clip

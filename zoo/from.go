@@ -62,6 +62,8 @@ func SizesOf(src *ir.Graph) (DeiT, error) {
 			c.MLP = float64(s[1]) / float64(s[0])
 		case kind == ir.RoleHead && len(s) == 2:
 			c.Classes = s[1]
+		case kind == ir.RoleMerge:
+			return DeiT{}, fmt.Errorf("not a DeiT or ViT: node %q merges patches, as in a Swin", n.Label())
 		}
 	}
 	if len(src.Inputs) > 0 && len(src.Inputs[0].Type.Shape) == 4 {

@@ -134,6 +134,19 @@ func TestFromRefuses(t *testing.T) {
 		}
 	}
 	swin := cleaned(t, draw(t, smallSwin))
+	if _, err := zoo.SizesOf(swin); err == nil || !strings.Contains(err.Error(), "merges patches, as in a Swin") {
+		t.Errorf("sizes of a Swin: %v", err)
+	}
+	if distilled, err := onnxio.Load("../../shared/models/timm-deit-distilled-op17-dyn/model.onnx", onnxio.Options{}); err == nil {
+		g := cleaned(t, distilled)
+		c, err := zoo.SizesOf(g)
+		if err == nil {
+			_, err = c.From(context.Background(), g)
+		}
+		if err == nil || !strings.Contains(err.Error(), "2 tokens beside those of the patches") {
+			t.Errorf("distilled: %v", err)
+		}
+	}
 	if _, err := (zoo.DeiT{Dim: 12, Depth: 2, Heads: 3, Patch: 4, Image: 16, Channels: 3, Classes: 7}).From(context.Background(), swin); err == nil {
 		t.Error("took a Swin's weights")
 	}

@@ -59,7 +59,13 @@ func (t *trained) tokens(v *ir.Value) (token, positions *ir.Tensor) {
 			break
 		}
 	}
-	if v.Def == nil || !v.Def.Is("Concat") || len(v.Def.Inputs) != 2 {
+	if v.Def == nil || !v.Def.Is("Concat") {
+		return nil, nil
+	}
+	if n := len(v.Def.Inputs); n > 2 {
+		t.failf("it has %d tokens beside those of the patches, as a distilled DeiT has; the new network has one", n-1)
+	}
+	if len(v.Def.Inputs) != 2 {
 		return nil, nil
 	}
 	if v = v.Def.Inputs[0]; v.Def.Is("Expand") {

@@ -101,6 +101,8 @@ func (j *job) how() string {
 
 func bytesText(n int64) string {
 	switch {
+	case n >= 1e10:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 	case n >= 1e6:
 		return fmt.Sprintf("%.2f MB", float64(n)/1e6)
 	case n >= 1e3:
