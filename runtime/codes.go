@@ -177,35 +177,38 @@ func (s *fakeQuant) signedZero(st *State, g int) float32 { return s.zeroAt(st, g
 // half is the distance of unsigned and signed codes.
 func (s *fakeQuant) half() float32 { return (s.qp - s.qn + 1) / 2 }
 
-// geluRun is about how many elements of a GELU are made at a time.
+// geluRun is about how many elements of a GELU are made at a time, and how many are
+// looked at before they are encoded: while they are in the cache.
 const geluRun = 4096
 
 // encode writes the codes that products read.
-func (s *fakeQuant) encode(st *State) {
+func (s *fakeQuant) encode(st *State) error {
 	x, scale := st.v[s.x], st.v[s.scale]
-	if s.gelu {
-		n := max(1, geluRun/s.cols)
-		for rows := st.u(s.u8); len(x) > 0; {
-			m := min(n*s.cols, len(x))
-			y := st.tmp[:m]
-			kernel.Gelu(y, x[:m])
-			s.encodeRows(rows, y, scale[0], s.unsignedZero(st, 0))
-			if x = x[m:]; len(x) > 0 {
-				rows = rows[n*s.ld:]
-			}
-		}
-		return
+	run := geluRun
+	if s.u8 >= 0 {
+		run = max(1, geluRun/s.cols) * s.cols
 	}
 	for i := range s.outer * s.groups {
 		g := i % s.groups
-		at := i * s.inner
-		if s.u8 >= 0 {
-			s.encodeRows(st.u(s.u8)[at/s.cols*s.ld:], x[at:][:s.inner], scale[g], s.unsignedZero(st, g))
-		}
-		if s.s8 >= 0 {
-			kernel.QuantizeS8(st.s(s.s8)[at:][:s.inner], x[at:], scale[g], s.signedZero(st, g), -s.half(), s.half()-1)
+		for at, end := i*s.inner, (i+1)*s.inner; at < end; at += run {
+			v := x[at:min(at+run, end)]
+			if err := s.check(st, at, v); err != nil {
+				return err
+			}
+			if s.gelu {
+				y := st.tmp[:len(v)]
+				kernel.Gelu(y, v)
+				v = y
+			}
+			if s.u8 >= 0 {
+				s.encodeRows(st.u(s.u8)[at/s.cols*s.ld:], v, scale[g], s.unsignedZero(st, g))
+			}
+			if s.s8 >= 0 {
+				kernel.QuantizeS8(st.s(s.s8)[at:][:len(v)], v, scale[g], s.signedZero(st, g), -s.half(), s.half()-1)
+			}
 		}
 	}
+	return nil
 }
 
 func (s *fakeQuant) encodeRows(dst []uint8, x []float32, scale, zero float32) {

@@ -120,19 +120,29 @@ func (s *fakeQuant) forward(st *State) error {
 	if err != nil {
 		return err
 	}
-	if s.watch {
-		if i := st.w.NotFinite(x); i >= 0 {
-			return s.notFinite(i, x[i])
-		}
-	}
 	if s.u8 >= 0 || s.s8 >= 0 {
-		s.encode(st)
+		err = s.encode(st)
+	} else {
+		err = s.check(st, 0, x)
+	}
+	if err != nil {
+		return err
 	}
 	if s.weight >= 0 {
 		s.encodeWeight(st)
 	}
 	if y != nil {
 		s.floats(y, x, scale, zr)
+	}
+	return nil
+}
+
+// check looks for the first number that is not finite in x, which begins at element at.
+func (s *fakeQuant) check(st *State, at int, x []float32) error {
+	if s.watch {
+		if i := st.w.NotFinite(x); i >= 0 {
+			return s.notFinite(at+i, x[i])
+		}
 	}
 	return nil
 }
