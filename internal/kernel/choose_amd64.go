@@ -11,7 +11,7 @@ var avx512 = set{
 	exp:  expAVX512, erf: erfAVX512, tanh: tanhAVX512, gelu: geluAVX512, geluBackward: geluBackwardAVX512,
 	softmaxRows: softmaxRowsAVX512, softmaxRowsBackward: softmaxRowsBackwardAVX512, logSoftmaxRows: logSoftmaxRowsGo,
 	layerNorm: layerNormAVX512, layerNormDx: layerNormDxAVX512, layerNormGamma: layerNormGammaAVX512,
-	rescaleRows: rescaleRowsAVX512, rescaleRowsBackward: rescaleRowsBackwardAVX512,
+	rescaleRows: rescaleRowsAVX512, rescaleRowsBackward: rescaleRowsBackwardWide,
 	add: addAVX512, sub: subAVX512, mul: mulAVX512, mulAdd: mulAddAVX512, scale: scaleAVX512, axpy: axpyAVX512,
 	addBias: addBiasAVX512, sumRows: sumRowsAVX512, dot: dotAVX512, transpose: transposeAVX512,
 	fakeQuant: fakeQuantAVX512, fakeQuantBackward: fakeQuantBackwardAVX512, geluQuantBackward: geluQuantAVX512,

@@ -13,3 +13,8 @@ func rescaleRowsAVX512(dst []float32, x []float32, row []float32, col []float32,
 //
 //go:noescape
 func rescaleRowsBackwardAVX512(dx []float32, dRow []float32, dCol []float32, dAddRow []float32, dAddCol []float32, dy []float32, x []float32, row []float32, col []float32, addRow []float32, addCol []float32, scale float32, rows int, n int)
+
+// rescaleRows4BackwardAVX512 is rescaleRowsBackward of fours times four rows; fours and n are positive.
+//
+//go:noescape
+func rescaleRows4BackwardAVX512(dx []float32, dRow []float32, dCol []float32, dAddRow []float32, dAddCol []float32, dy []float32, x []float32, row []float32, col []float32, addRow []float32, addCol []float32, scale float32, fours int, n int)

@@ -179,3 +179,276 @@ colsDone8:
 	JNZ        rows5
 	VZEROUPPER
 	RET
+
+// func rescaleRows4BackwardAVX512(dx []float32, dRow []float32, dCol []float32, dAddRow []float32, dAddCol []float32, dy []float32, x []float32, row []float32, col []float32, addRow []float32, addCol []float32, scale float32, fours int, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rescaleRows4BackwardAVX512(SB), NOSPLIT, $0-288
+	MOVQ         fours+272(FP), AX
+	MOVQ         n+280(FP), CX
+	MOVQ         dx_base+0(FP), DX
+	MOVQ         dy_base+120(FP), BX
+	MOVQ         x_base+144(FP), SI
+	MOVQ         col_base+192(FP), DI
+	MOVQ         addCol_base+240(FP), R8
+	MOVQ         dCol_base+48(FP), R9
+	MOVQ         dAddCol_base+96(FP), R10
+	VBROADCASTSS scale+264(FP), Z0
+	MOVQ         CX, R12
+	ANDQ         $0x0f, R12
+	MOVQ         CX, R11
+	SUBQ         R12, R11
+	SHLQ         $0x02, R11
+	MOVQ         $-1, R13
+	BZHIQ        R12, R13, R13
+	KMOVW        R13, K1
+	SHLQ         $0x02, CX
+	XORQ         R12, R12
+
+rows9:
+	VXORPS       X3, X3, X3
+	VXORPS       X4, X4, X4
+	MOVQ         row_base+168(FP), R13
+	VBROADCASTSS (R13)(R12*4), Z1
+	MOVQ         addRow_base+216(FP), R13
+	VBROADCASTSS (R13)(R12*4), Z2
+	VXORPS       X7, X7, X7
+	VXORPS       X8, X8, X8
+	MOVQ         row_base+168(FP), R13
+	VBROADCASTSS 4(R13)(R12*4), Z5
+	MOVQ         addRow_base+216(FP), R13
+	VBROADCASTSS 4(R13)(R12*4), Z6
+	VXORPS       X11, X11, X11
+	VXORPS       X12, X12, X12
+	MOVQ         row_base+168(FP), R13
+	VBROADCASTSS 8(R13)(R12*4), Z9
+	MOVQ         addRow_base+216(FP), R13
+	VBROADCASTSS 8(R13)(R12*4), Z10
+	VXORPS       X15, X15, X15
+	VXORPS       X16, X16, X16
+	MOVQ         row_base+168(FP), R13
+	VBROADCASTSS 12(R13)(R12*4), Z13
+	MOVQ         addRow_base+216(FP), R13
+	VBROADCASTSS 12(R13)(R12*4), Z14
+	XORQ         R13, R13
+
+cols10:
+	CMPQ        R13, R11
+	JGE         colsTail11
+	VMOVUPS     (R8)(R13*1), Z17
+	VMOVUPS     (DI)(R13*1), Z18
+	VMOVUPS     (R10)(R13*1), Z19
+	VMOVUPS     (R9)(R13*1), Z20
+	VMOVUPS     (BX)(R13*1), Z21
+	VMOVUPS     (SI)(R13*1), Z22
+	VMULPS      Z0, Z21, Z21
+	VMULPS      Z1, Z21, Z23
+	VFMADD231PS Z2, Z21, Z19
+	VFMADD231PS Z17, Z21, Z4
+	VFMADD231PS Z23, Z22, Z20
+	VMULPS      Z18, Z23, Z23
+	VMULPS      Z18, Z21, Z21
+	VFMADD231PS Z21, Z22, Z3
+	VMOVUPS     Z23, (DX)(R13*1)
+	LEAQ        (R13)(CX*1), R14
+	VMOVUPS     (BX)(R14*1), Z21
+	VMOVUPS     (SI)(R14*1), Z22
+	VMULPS      Z0, Z21, Z21
+	VMULPS      Z5, Z21, Z23
+	VFMADD231PS Z6, Z21, Z19
+	VFMADD231PS Z17, Z21, Z8
+	VFMADD231PS Z23, Z22, Z20
+	VMULPS      Z18, Z23, Z23
+	VMULPS      Z18, Z21, Z21
+	VFMADD231PS Z21, Z22, Z7
+	VMOVUPS     Z23, (DX)(R14*1)
+	LEAQ        (R14)(CX*1), R14
+	VMOVUPS     (BX)(R14*1), Z21
+	VMOVUPS     (SI)(R14*1), Z22
+	VMULPS      Z0, Z21, Z21
+	VMULPS      Z9, Z21, Z23
+	VFMADD231PS Z10, Z21, Z19
+	VFMADD231PS Z17, Z21, Z12
+	VFMADD231PS Z23, Z22, Z20
+	VMULPS      Z18, Z23, Z23
+	VMULPS      Z18, Z21, Z21
+	VFMADD231PS Z21, Z22, Z11
+	VMOVUPS     Z23, (DX)(R14*1)
+	LEAQ        (R14)(CX*1), R14
+	VMOVUPS     (BX)(R14*1), Z21
+	VMOVUPS     (SI)(R14*1), Z22
+	VMULPS      Z0, Z21, Z21
+	VMULPS      Z13, Z21, Z23
+	VFMADD231PS Z14, Z21, Z19
+	VFMADD231PS Z17, Z21, Z16
+	VFMADD231PS Z23, Z22, Z20
+	VMULPS      Z18, Z23, Z23
+	VMULPS      Z18, Z21, Z21
+	VFMADD231PS Z21, Z22, Z15
+	VMOVUPS     Z23, (DX)(R14*1)
+	VMOVUPS     Z19, (R10)(R13*1)
+	VMOVUPS     Z20, (R9)(R13*1)
+	ADDQ        $0x40, R13
+	JMP         cols10
+
+colsTail11:
+	KORTESTW    K1, K1
+	JZ          colsDone12
+	VMOVUPS.Z   (R8)(R13*1), K1, Z17
+	VMOVUPS.Z   (DI)(R13*1), K1, Z18
+	VMOVUPS.Z   (R10)(R13*1), K1, Z19
+	VMOVUPS.Z   (R9)(R13*1), K1, Z20
+	VMOVUPS.Z   (BX)(R13*1), K1, Z21
+	VMOVUPS.Z   (SI)(R13*1), K1, Z22
+	VMULPS      Z0, Z21, Z21
+	VMULPS      Z1, Z21, Z1
+	VFMADD231PS Z2, Z21, Z19
+	VFMADD231PS Z17, Z21, Z4
+	VFMADD231PS Z1, Z22, Z20
+	VMULPS      Z18, Z1, Z1
+	VMULPS      Z18, Z21, Z21
+	VFMADD231PS Z21, Z22, Z3
+	VMOVUPS     Z1, K1, (DX)(R13*1)
+	LEAQ        (R13)(CX*1), R14
+	VMOVUPS.Z   (BX)(R14*1), K1, Z1
+	VMOVUPS.Z   (SI)(R14*1), K1, Z2
+	VMULPS      Z0, Z1, Z1
+	VMULPS      Z5, Z1, Z5
+	VFMADD231PS Z6, Z1, Z19
+	VFMADD231PS Z17, Z1, Z8
+	VFMADD231PS Z5, Z2, Z20
+	VMULPS      Z18, Z5, Z5
+	VMULPS      Z18, Z1, Z1
+	VFMADD231PS Z1, Z2, Z7
+	VMOVUPS     Z5, K1, (DX)(R14*1)
+	LEAQ        (R14)(CX*1), R14
+	VMOVUPS.Z   (BX)(R14*1), K1, Z1
+	VMOVUPS.Z   (SI)(R14*1), K1, Z2
+	VMULPS      Z0, Z1, Z1
+	VMULPS      Z9, Z1, Z5
+	VFMADD231PS Z10, Z1, Z19
+	VFMADD231PS Z17, Z1, Z12
+	VFMADD231PS Z5, Z2, Z20
+	VMULPS      Z18, Z5, Z5
+	VMULPS      Z18, Z1, Z1
+	VFMADD231PS Z1, Z2, Z11
+	VMOVUPS     Z5, K1, (DX)(R14*1)
+	LEAQ        (R14)(CX*1), R14
+	VMOVUPS.Z   (BX)(R14*1), K1, Z1
+	VMOVUPS.Z   (SI)(R14*1), K1, Z2
+	VMULPS      Z0, Z1, Z1
+	VMULPS      Z13, Z1, Z5
+	VFMADD231PS Z14, Z1, Z19
+	VFMADD231PS Z17, Z1, Z16
+	VFMADD231PS Z5, Z2, Z20
+	VMULPS      Z18, Z5, Z5
+	VMULPS      Z18, Z1, Z1
+	VFMADD231PS Z1, Z2, Z15
+	VMOVUPS     Z5, K1, (DX)(R14*1)
+	VMOVUPS     Z19, K1, (R10)(R13*1)
+	VMOVUPS     Z20, K1, (R9)(R13*1)
+
+colsDone12:
+	VSHUFF32X4 $0x4e, Z3, Z3, Z1
+	VADDPS     Z1, Z3, Z3
+	VSHUFF32X4 $0xb1, Z3, Z3, Z1
+	VADDPS     Z1, Z3, Z3
+	VPERMILPS  $0x4e, Z3, Z1
+	VADDPS     Z1, Z3, Z3
+	VPERMILPS  $0xb1, Z3, Z1
+	VADDPS     Z1, Z3, Z3
+	MOVQ       dRow_base+24(FP), R13
+	VADDSS     (R13)(R12*4), X3, X3
+	MOVQ       dRow_base+24(FP), R13
+	VMOVSS     X3, (R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z4, Z4, Z1
+	VADDPS     Z1, Z4, Z4
+	VSHUFF32X4 $0xb1, Z4, Z4, Z1
+	VADDPS     Z1, Z4, Z4
+	VPERMILPS  $0x4e, Z4, Z1
+	VADDPS     Z1, Z4, Z4
+	VPERMILPS  $0xb1, Z4, Z1
+	VADDPS     Z1, Z4, Z4
+	MOVQ       dAddRow_base+72(FP), R13
+	VADDSS     (R13)(R12*4), X4, X4
+	MOVQ       dAddRow_base+72(FP), R13
+	VMOVSS     X4, (R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z7, Z7, Z1
+	VADDPS     Z1, Z7, Z7
+	VSHUFF32X4 $0xb1, Z7, Z7, Z1
+	VADDPS     Z1, Z7, Z7
+	VPERMILPS  $0x4e, Z7, Z1
+	VADDPS     Z1, Z7, Z7
+	VPERMILPS  $0xb1, Z7, Z1
+	VADDPS     Z1, Z7, Z7
+	MOVQ       dRow_base+24(FP), R13
+	VADDSS     4(R13)(R12*4), X7, X7
+	MOVQ       dRow_base+24(FP), R13
+	VMOVSS     X7, 4(R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z8, Z8, Z1
+	VADDPS     Z1, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z1
+	VADDPS     Z1, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z1
+	VADDPS     Z1, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z1
+	VADDPS     Z1, Z8, Z8
+	MOVQ       dAddRow_base+72(FP), R13
+	VADDSS     4(R13)(R12*4), X8, X8
+	MOVQ       dAddRow_base+72(FP), R13
+	VMOVSS     X8, 4(R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z11, Z11, Z1
+	VADDPS     Z1, Z11, Z11
+	VSHUFF32X4 $0xb1, Z11, Z11, Z1
+	VADDPS     Z1, Z11, Z11
+	VPERMILPS  $0x4e, Z11, Z1
+	VADDPS     Z1, Z11, Z11
+	VPERMILPS  $0xb1, Z11, Z1
+	VADDPS     Z1, Z11, Z11
+	MOVQ       dRow_base+24(FP), R13
+	VADDSS     8(R13)(R12*4), X11, X11
+	MOVQ       dRow_base+24(FP), R13
+	VMOVSS     X11, 8(R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z12, Z12, Z1
+	VADDPS     Z1, Z12, Z12
+	VSHUFF32X4 $0xb1, Z12, Z12, Z1
+	VADDPS     Z1, Z12, Z12
+	VPERMILPS  $0x4e, Z12, Z1
+	VADDPS     Z1, Z12, Z12
+	VPERMILPS  $0xb1, Z12, Z1
+	VADDPS     Z1, Z12, Z12
+	MOVQ       dAddRow_base+72(FP), R13
+	VADDSS     8(R13)(R12*4), X12, X12
+	MOVQ       dAddRow_base+72(FP), R13
+	VMOVSS     X12, 8(R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z15, Z15, Z1
+	VADDPS     Z1, Z15, Z15
+	VSHUFF32X4 $0xb1, Z15, Z15, Z1
+	VADDPS     Z1, Z15, Z15
+	VPERMILPS  $0x4e, Z15, Z1
+	VADDPS     Z1, Z15, Z15
+	VPERMILPS  $0xb1, Z15, Z1
+	VADDPS     Z1, Z15, Z15
+	MOVQ       dRow_base+24(FP), R13
+	VADDSS     12(R13)(R12*4), X15, X15
+	MOVQ       dRow_base+24(FP), R13
+	VMOVSS     X15, 12(R13)(R12*4)
+	VSHUFF32X4 $0x4e, Z16, Z16, Z1
+	VADDPS     Z1, Z16, Z16
+	VSHUFF32X4 $0xb1, Z16, Z16, Z1
+	VADDPS     Z1, Z16, Z16
+	VPERMILPS  $0x4e, Z16, Z1
+	VADDPS     Z1, Z16, Z16
+	VPERMILPS  $0xb1, Z16, Z1
+	VADDPS     Z1, Z16, Z16
+	MOVQ       dAddRow_base+72(FP), R13
+	VADDSS     12(R13)(R12*4), X16, X16
+	MOVQ       dAddRow_base+72(FP), R13
+	VMOVSS     X16, 12(R13)(R12*4)
+	LEAQ       (DX)(CX*4), DX
+	LEAQ       (BX)(CX*4), BX
+	LEAQ       (SI)(CX*4), SI
+	ADDQ       $0x04, R12
+	DECQ       AX
+	JNZ        rows9
+	VZEROUPPER
+	RET

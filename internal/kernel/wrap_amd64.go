@@ -53,3 +53,14 @@ func dequantizeSignedAVX2(dst []float32, codes []int8, alpha, zp float32) {
 func geluQuantAVX512(_ *set, _ *Workspace, dx, x, dy []float32, alpha, zp, qn, qp float32, acc bool) (dalpha, dout float64) {
 	return geluQuantBackwardAVX512(dx, x, dy, alpha, zp, qn, qp, acc)
 }
+
+// rescaleRowsBackwardWide does four rows at a time, then those left over.
+func rescaleRowsBackwardWide(dx, dRow, dCol, dAddRow, dAddCol, dy, x, row, col, addRow, addCol []float32, scale float32, rows, n int) {
+	r := rows &^ 3
+	if r > 0 {
+		rescaleRows4BackwardAVX512(dx, dRow, dCol, dAddRow, dAddCol, dy, x, row, col, addRow, addCol, scale, r/4, n)
+	}
+	if r < rows {
+		rescaleRowsBackwardAVX512(dx[r*n:], dRow[r:], dCol, dAddRow[r:], dAddCol, dy[r*n:], x[r*n:], row[r:], col, addRow[r:], addCol, scale, rows-r, n)
+	}
+}
