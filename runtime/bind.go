@@ -1,6 +1,10 @@
 package runtime
 
-import "github.com/qvitc/qvitc/ir"
+import (
+	"slices"
+
+	"github.com/qvitc/qvitc/ir"
+)
 
 // Bind makes the caller's memory that of a float32 graph input or output, in
 // place of the state's own, until the next Bind of that value: Forward then reads
@@ -25,4 +29,42 @@ func (s *State) Bind(v *ir.Value, data []float32) bool {
 	s.v[id], s.home[id] = data, data
 	s.t[id], _ = ir.Wrap(ir.Float32, x.shape, data)
 	return true
+}
+
+// lend notes the float32 inputs that a Session need not copy: only convolutions on codes
+// read them, and they take floats from wherever these lie.
+func (c *compiler) lend() {
+	p := c.p
+	p.lent = make([]bool, len(p.values))
+	for v, id := range p.inputN {
+		x := &p.values[id]
+		p.lent[id] = !p.train && x.kind == inArena && x.root == id && x.elem == ir.Float32 && !slices.Contains(p.output, v)
+	}
+	for i := range p.values {
+		if x := &p.values[i]; x.root != i {
+			p.lent[x.root] = false
+		}
+	}
+	for _, s := range p.steps {
+		if _, ok := s.(*packedConv); ok {
+			continue
+		}
+		for _, id := range s.plan().in {
+			p.lent[id] = false
+		}
+	}
+	for _, v := range c.cfg.Taps {
+		if id, ok := p.byIR[v]; ok {
+			p.lent[id] = false
+		}
+	}
+}
+
+// takeBack ends what setRows has lent.
+func (s *State) takeBack() {
+	for _, id := range s.p.inputN {
+		if s.p.lent[id] {
+			s.v[id] = s.home[id]
+		}
+	}
 }

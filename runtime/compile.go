@@ -82,6 +82,7 @@ func Compile(g *ir.Graph, cfg Config) (*Program, error) {
 		c.inPlace()
 	}
 	c.p.layLanes(max(1, cfg.lanes))
+	c.lend()
 	c.p.weighEvaluated()
 	if err := c.planBackward(); err != nil {
 		return nil, err

@@ -85,6 +85,7 @@ type Program struct {
 	linears []*packedLinear
 
 	stretches []stretch // what a team goes through
+	lent      []bool    // by value: inputs that need not be copied
 	ready     sync.Once // their weights are packed
 
 	weightBytes int64

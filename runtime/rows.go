@@ -51,14 +51,20 @@ func cut(data any, lo, hi int) any {
 	panic(fmt.Sprintf("runtime: tensor data of type %T", data))
 }
 
-// setRows copies the rows [lo, hi) of t into a graph input.
+// setRows makes the rows [lo, hi) of t those of a graph input, until takeBack where they
+// need not be copied.
 func (s *State) setRows(v *ir.Value, t *ir.Tensor, lo, hi int) error {
 	x := &s.p.values[s.p.inputN[v]]
 	if x.elem != ir.Float32 || t.Elem != ir.Float32 {
 		return s.SetInput(v, rows(t, lo, hi))
 	}
 	n := size(t.Shape[1:])
-	copy(s.v[s.p.inputN[v]], t.F32()[lo*n:hi*n])
+	id, data := s.p.inputN[v], t.F32()[lo*n:hi*n]
+	if s.p.lent[id] && len(data) == x.n {
+		s.v[id] = data
+		return nil
+	}
+	copy(s.v[id], data)
 	return nil
 }
 

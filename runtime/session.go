@@ -270,6 +270,7 @@ func (s *Session) runShard(ctx context.Context, in, out map[string]*ir.Tensor, l
 	}
 	st := p.take(s.o)
 	defer p.give(st, s.o)
+	defer st.takeBack()
 	for _, v := range s.g.Inputs {
 		t := in[v.Name]
 		if s.shard > 0 {
