@@ -54,6 +54,10 @@ func fields(rows, line []uint8, n, ld, step, k int) {
 		for i := range n {
 			*(*[4]uint8)(rows[i*ld:]) = *(*[4]uint8)(line[i*step:])
 		}
+	case k == 16:
+		for i := range n {
+			*(*[16]uint8)(rows[i*ld:]) = *(*[16]uint8)(line[i*step:])
+		}
 	case k%8 == 0:
 		for i := range n {
 			d, s := rows[i*ld:][:k], line[i*step:][:k]

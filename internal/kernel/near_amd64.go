@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -54,8 +55,8 @@ func nearLogits(n int, l *Logits, g *Grid) bool {
 		g.Zp == 0 && g.Qn == 0 && g.Offset == 0 && g.Qp >= 1 && g.Qp <= 255 && g.Alpha >= 1e-6 && g.Alpha < 1e3
 }
 
-// nearSoftmaxAVX512 writes the codes of the softmax of rows, at most nearSoftmaxRows, and
-// gives the flags of those that are to be done again.
+// nearSoftmax writes the codes of the softmax of rows from i on, at most nearSoftmaxRows, and
+// sets the flags of those that are to be done again, clears those of the others.
 //
 // The bound, with u = 2^-24 and logits x in powers of 2, whose parts are the product A and
 // the summand T: the exact form rounds A four times, T once, x twice and the difference to
@@ -65,27 +66,26 @@ func nearLogits(n int, l *Logits, g *Grid) bool {
 // s) + 1/2 and A <= X + T. Errors of an element and of the sum add up to ln 2·u·(22·X +
 // 24·T + 2·long); then there are 12u of the two exponentials of each, u·(n/16 + n/64 + 10)
 // of both sums and 7u of other operations.
-func nearSoftmax(w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) (flags [nearSoftmaxRows]uint8) {
+func nearSoftmax(w *Workspace, dst []uint8, ldd int, x []int32, ldx, i, rows, n int, l *Logits, g *Grid, flags *[nearSoftmaxRows]uint8) {
 	const u = 1.0 / (1 << 24)
 	scale := float64(1)
 	if l.Scale != 0 {
 		scale = float64(l.Scale)
 	}
 	p := nearSoftmaxArgs{
-		x: &x[0], ldx: 4 * ldx, rows: rows, n: n, dst: &dst[0], ldd: ldd, offset: &l.Offset[0],
+		x: &x[i*ldx], ldx: 4 * ldx, rows: rows, n: n, dst: &dst[i*ldd], ldd: ldd, offset: &l.Offset[0],
 		times: &nearOnes[0], plus: &nearZeros[0], colTimes: &nearOnes[0], colPlus: &nearZeros[0],
 		factor: float32(float64(l.Factor) * scale * math.Log2E), scale: float32(scale * math.Log2E), alpha: g.Alpha,
 		slope: 17 * u, top: roundMagic + g.Qp, flags: &flags[0],
 	}
 	if r := &l.Rescale; r.Col != nil {
-		p.times, p.plus, p.colTimes, p.colPlus = &r.Row[0], &r.AddRow[0], &r.Col[0], &r.AddCol[0]
+		p.times, p.plus, p.colTimes, p.colPlus = &r.Row[i], &r.AddRow[i], &r.Col[0], &r.AddCol[0]
 	}
-	long := max(math.Log2(float64(n)), math.Log2(2.5/float64(g.Alpha)))
-	p.long = float32(long + 0.01)
-	p.fixed = float32(u * (46 + 1.4*long + float64(n)/12))
+	// Bounds of the logarithms of n and of 2.5/Alpha.
+	p.long = float32(max(bits.Len(uint(n)), int(math.Float32bits(2.5/g.Alpha)>>23)-126))
+	p.fixed = u * (46 + 1.4*p.long + float32(n)/12)
 	p.scratch = w.lines(1152 + 12*4*((n+63)&^63))
 	nearSoftmaxAVX512((*byte)(unsafe.Pointer(&p)))
-	return flags
 }
 
 // lines is scratch of n bytes that begins at a cache line.

@@ -28,14 +28,18 @@ func BenchmarkNear(b *testing.B) {
 		for _, alpha := range []float32{1.0 / 250, 0.01, 0.03} {
 			g := Grid{Alpha: alpha, Qp: 15}.WithInverse()
 			again := 0
-			for _, a := range nearSoftmax(&w, codes, 200, x, ldx, rows, n, l, &g) {
+			var flags [nearSoftmaxRows]uint8
+			nearSoftmax(&w, codes, 200, x, ldx, 0, rows, n, l, &g, &flags)
+			for _, a := range flags {
 				again += int(a)
 			}
 			name := fmt.Sprint("softmax/", spread, "/", alpha, "/again", again)
 			b.Run(name+"/near", func(b *testing.B) {
 				gops(b, rows*n, func() { softmaxQuantizeAVX512(&avx512, &w, codes, 200, x, ldx, rows, n, *l, g) })
 			})
-			b.Run(name+"/kernel", func(b *testing.B) { gops(b, rows*n, func() { nearSoftmax(&w, codes, 200, x, ldx, rows, n, l, &g) }) })
+			b.Run(name+"/kernel", func(b *testing.B) {
+				gops(b, rows*n, func() { nearSoftmax(&w, codes, 200, x, ldx, 0, rows, n, l, &g, &flags) })
+			})
 			b.Run(name+"/exact", func(b *testing.B) {
 				gops(b, rows*n, func() { softmaxExactAVX512(&w, codes, 200, x, ldx, 0, rows, n, l, &g) })
 			})

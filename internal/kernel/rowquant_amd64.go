@@ -2,7 +2,11 @@
 
 package kernel
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+)
 
 // rowArgs is what one call of an assembly row kernel works on; the generator
 // (asmgen/rowquant.go) knows the offsets of its fields. Strides are in bytes.
@@ -112,17 +116,17 @@ func softmaxQuantizeAVX512(_ *set, w *Workspace, dst []uint8, ldd int, x []int32
 		softmaxExactAVX512(w, dst, ldd, x, ldx, 0, rows, n, &l, &g)
 		return
 	}
+	var flags [nearSoftmaxRows]uint8
 	for i := 0; i < rows; i += nearSoftmaxRows {
 		m := min(nearSoftmaxRows, rows-i)
-		part := l
-		if r := &part.Rescale; r.Col != nil {
-			r.Row, r.AddRow = r.Row[i:], r.AddRow[i:]
-		}
-		for k, again := range nearSoftmax(w, dst[i*ldd:], ldd, x[i*ldx:], ldx, m, n, &part, &g) {
-			if again != 0 {
-				softmaxExactAVX512(w, dst, ldd, x, ldx, i+k, i+k+1, n, &l, &g)
+		nearSoftmax(w, dst, ldd, x, ldx, i, m, n, &l, &g, &flags)
+		for k := range (m + 7) / 8 {
+			for f := binary.LittleEndian.Uint64(flags[8*k:]); f != 0; f &= f - 1 {
+				r := i + 8*k + bits.TrailingZeros64(f)/8
+				softmaxExactAVX512(w, dst, ldd, x, ldx, r, r+1, n, &l, &g)
 			}
 		}
+		flags = [nearSoftmaxRows]uint8{}
 	}
 }
 
