@@ -13,7 +13,7 @@ type fixed struct {
 	machine
 	inv, zero         reg.VecVirtual // 1/alpha; what is added to the values in units of alpha
 	low, top          reg.VecVirtual // limits
-	order, ones       reg.VecVirtual
+	order, ones, near reg.VecVirtual
 	factors, summands reg.VecVirtual // greatest magnitudes
 	least             [4]reg.VecVirtual
 }
@@ -23,7 +23,7 @@ type fixed struct {
 func (q quantRows) fixed(inv, field int) *fixed {
 	f := &fixed{
 		machine: q.machine, inv: q.broadcast(inv), zero: q.broadcast(field), low: q.broadcast(field + 8), top: q.broadcast(field + 16), order: q.vec(),
-		ones: q.get(c32("allOnes", 0xffffffff)), factors: q.get(f32("zero", 0)), summands: q.get(f32("zero", 0)),
+		ones: q.get(c32("allOnes", 0xffffffff)), near: q.get(c32("fixedNear", 4)), factors: q.get(f32("zero", 0)), summands: q.get(f32("zero", 0)),
 	}
 	VMOVUPS(thirdBytes(), f.order)
 	return f
@@ -68,15 +68,37 @@ func (f *fixed) begin() {
 
 // write writes the codes of one or four vectors.
 func (f *fixed) write(v []reg.VecVirtual, to reg.GPVirtual) {
+	f.limit(v)
+	for j := range v {
+		VPMINUW(v[j], f.least[j], f.least[j])
+	}
+	f.store(v, to)
+}
+
+// row writes the codes of a row of four vectors and goes to exact where one of the values
+// lay near a step.
+func (f *fixed) row(v []reg.VecVirtual, to reg.GPVirtual, exact string) {
+	f.limit(v)
+	a, b := f.vec(), f.vec()
+	VPMINUW(v[1], v[0], a)
+	VPMINUW(v[3], v[2], b)
+	VPMINUW(b, a, a)
+	f.store(v, to)
+	f.leave(a, exact)
+}
+
+// limit cuts the values off in the middle of the outer codes.
+func (f *fixed) limit(v []reg.VecVirtual) {
 	for j := range v {
 		VPMINSD(f.top, v[j], v[j])
 	}
 	for j := range v {
 		VPMAXSD(f.low, v[j], v[j])
 	}
-	for j := range v {
-		VPMINUW(v[j], f.least[j], f.least[j])
-	}
+}
+
+// store writes the third bytes of one or four vectors.
+func (f *fixed) store(v []reg.VecVirtual, to reg.GPVirtual) {
 	if len(v) == 1 {
 		VPERMB(v[0], f.order, v[0])
 		VMOVUPS(v[0].AsX(), Mem{Base: to})
@@ -84,10 +106,6 @@ func (f *fixed) write(v []reg.VecVirtual, to reg.GPVirtual) {
 	}
 	for j := 0; j < len(v); j += 2 {
 		VPERMT2B(v[j+1], f.order, v[j])
-	}
-	if len(v) == 2 {
-		VMOVUPS(v[0].AsY(), Mem{Base: to})
-		return
 	}
 	VINSERTI64X4(Imm(1), v[2].AsY(), v[0], v[0])
 	VMOVUPS(v[0], Mem{Base: to})
@@ -99,8 +117,13 @@ func (f *fixed) end(exact string) {
 	VPMINUW(l[1], l[0], l[0])
 	VPMINUW(l[3], l[2], l[2])
 	VPMINUW(l[2], l[0], l[0])
-	near, limit := K(), f.get(c32("fixedNear", 4))
-	VPCMPUW(Imm(2), limit, l[0], near) // least <= limit
+	f.leave(l[0], exact)
+}
+
+// leave goes to exact where one of the least distances is near.
+func (f *fixed) leave(least reg.VecVirtual, exact string) {
+	near := K()
+	VPCMPUW(Imm(2), f.near, least, near) // least <= limit
 	KORTESTD(near, near)
 	JNZ(LabelRef(exact))
 }

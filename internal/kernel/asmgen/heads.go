@@ -104,9 +104,7 @@ func (h *head) fixedCodes() {
 		for j := range v {
 			VFMADD213PS(summand[j], factor[j], v[j])
 		}
-		f.begin()
-		f.write(v, h.place(row))
-		f.end(exact)
+		f.row(v, h.place(row), exact)
 		TESTQ(bad, bad)
 		JZ(LabelRef(done))
 		Label(exact)
@@ -286,9 +284,7 @@ func (h *head) normalised(near bool) {
 	f.bounded(bad)
 	h.down(func(at, row reg.GPVirtual) {
 		exact, done := label("exact"), label("headDone")
-		f.begin()
-		f.write(scaled(at, row, factor, summand), h.place(row))
-		f.end(exact)
+		f.row(scaled(at, row, factor, summand), h.place(row), exact)
 		// A deviation that is no number is greater than all as an integer.
 		CMPL(Mem{Base: stats, Index: row, Scale: 4, Disp: headSums / 2}, U32(0x71000000))
 		JAE(LabelRef(exact))
