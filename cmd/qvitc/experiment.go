@@ -60,7 +60,11 @@ Run again it goes on where it stopped. Plots go beside the table as SVG: top-1 b
 width (FILE.svg), the losses over the steps (FILE.curve.svg) and, where the file
 has the key measure, the entropy of q and k with and without IRM, their values
 against the fitted Gaussian, and how far attention looks in the float and in the
-quantised model (FILE.entropy.svg, FILE.values.svg, FILE.distance.svg).`,
+quantised model (FILE.entropy.svg, FILE.values.svg, FILE.distance.svg).
+
+Keys of the file: model; data; bits and seeds, lists; flags of compress for every
+run, as {epochs: "0.75"}; variants, a list of {name: ..., flags: {...}}; title;
+measure, as {bits: 4, samples: 64}.`,
 		Example: "  qvitc experiment experiments/ablation.yaml",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -155,7 +159,7 @@ func readExperiment(file string) (*experiment, error) {
 	d.KnownFields(true)
 	e := &experiment{}
 	if err := d.Decode(e); err != nil {
-		return nil, failf(exitUsage, "", "%s: %s", file, yamlText(err))
+		return nil, failf(exitUsage, "qvitc experiment --help tells the keys", "%s: %s", file, yamlText(err))
 	}
 	if e.Model == "" || e.Data == "" || len(e.Bits) == 0 || len(e.Seeds) == 0 || len(e.Variants) == 0 {
 		return nil, failf(exitUsage, "", "%s: model, data, bits, seeds and variants must all be there", file)

@@ -17,9 +17,10 @@ type inspected struct {
 	Model string `json:"model"`
 	Bytes int64  `json:"bytes"`
 	*report.Arch
-	Operators map[string]int `json:"operators"` // of the file, before any pass
-	Notes     []string       `json:"notes,omitempty"`
-	Tree      *report.Part   `json:"tree,omitempty"`
+	Recipe    map[string]string `json:"recipe,omitempty"` // flags of the finetune that made it
+	Operators map[string]int    `json:"operators"`        // of the file, before any pass
+	Notes     []string          `json:"notes,omitempty"`
+	Tree      *report.Part      `json:"tree,omitempty"`
 }
 
 func (a *app) inspectCmd() *cobra.Command {
@@ -61,6 +62,9 @@ func (a *app) inspect(path string, p passFlags, tree bool) error {
 		return a.inspectPacked(m, tree)
 	}
 	in := inspected{Model: path, Bytes: m.bytes, Operators: operators(m.graph)}
+	if in.Recipe, err = m.recipe("qvitc.training"); err != nil {
+		return err
+	}
 	if err := a.clean(m, p); err != nil {
 		return err
 	}
@@ -116,6 +120,9 @@ func (a *app) printInspected(in inspected) {
 		roles = append(roles, fmt.Sprintf("%s %d", r, in.Roles[r]))
 	}
 	fmt.Fprintf(w, "recognised  %s\n", strings.Join(roles, ", "))
+	if len(in.Recipe) > 0 {
+		fmt.Fprintf(w, "finetuned   %s\n", recipeText(in.Recipe))
+	}
 	fmt.Fprintf(w, "\n%-6s %12s %8s %12s %10s\n", "bits", "size", "smaller", "GOPs", "GBOPs")
 	for _, s := range in.Sizes {
 		fmt.Fprintf(w, "%-6d %12s %7.1fx %12.4f %10.2f\n", s.Bits, bytesText(s.Bytes), float64(in.Sizes[0].Bytes)/float64(s.Bytes), s.OPs/1e9, s.BOPs/1e9)

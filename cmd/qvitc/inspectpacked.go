@@ -30,15 +30,13 @@ func (a *app) inspectPacked(m *model, tree bool) error {
 	if err != nil {
 		return err
 	}
-	in := inspectedPacked{Model: m.path, Bytes: m.bytes, Packed: true, Version: m.graph.Meta["qvitc.version"], Recipe: map[string]string{},
+	in := inspectedPacked{Model: m.path, Bytes: m.bytes, Packed: true, Version: m.graph.Meta["qvitc.version"],
 		Input: []int{shape.C, shape.H, shape.W}, Layers: layersOf(m.graph, rolesIn(m.graph.Meta["qvitc.layers"])), Operators: operators(m.graph)}
 	if in.Classes, err = m.classes(); err != nil {
 		return err
 	}
-	if text := m.graph.Meta["qvitc.recipe"]; text != "" {
-		if err := json.Unmarshal([]byte(text), &in.Recipe); err != nil {
-			return failf(exitModel, "", "%s: the recipe noted in it is damaged: %v", m.path, err)
-		}
+	if in.Recipe, err = m.recipe("qvitc.recipe"); err != nil {
+		return err
 	}
 	if a.json {
 		return a.printJSON(in)
@@ -58,11 +56,7 @@ func (a *app) inspectPacked(m *model, tree bool) error {
 		}
 		fmt.Fprintf(w, "%-8s %d layers, %s of weights\n", bits, count[bits], bytesText(int64(bytes[bits])))
 	}
-	var recipe []string
-	for _, k := range slices.Sorted(maps.Keys(in.Recipe)) {
-		recipe = append(recipe, k+"="+in.Recipe[k])
-	}
-	fmt.Fprintf(w, "recipe   %s\n", oneLine(strings.Join(recipe, " ")))
+	fmt.Fprintf(w, "recipe   %s\n", recipeText(in.Recipe))
 	fmt.Fprintf(w, "images   %s\n", oneLine(m.graph.Meta["qvitc.preprocess"]))
 	if tree {
 		for _, l := range in.Layers {
@@ -70,4 +64,24 @@ func (a *app) inspectPacked(m *model, tree bool) error {
 		}
 	}
 	return nil
+}
+
+// recipe reads the flags that a model file notes under a key; empty where it has none.
+func (m *model) recipe(key string) (map[string]string, error) {
+	r := map[string]string{}
+	if text := m.graph.Meta[key]; text != "" {
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			return nil, failf(exitModel, "", "%s: the recipe noted in it is damaged: %v", m.path, err)
+		}
+	}
+	return r, nil
+}
+
+// recipeText is a recipe on one line.
+func recipeText(recipe map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(recipe)) {
+		out = append(out, k+"="+recipe[k])
+	}
+	return oneLine(strings.Join(out, " "))
 }

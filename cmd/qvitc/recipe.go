@@ -55,17 +55,19 @@ func (o *compressFlags) applyMode(f *pflag.FlagSet) error {
 }
 
 func addRecipe(c *cobra.Command, path *string) {
-	c.Flags().StringVar(path, "recipe", "", "a YAML or JSON file of flags without their dashes; flags on the command line go before it")
+	c.Flags().StringVar(path, "recipe", "", "a YAML or JSON file of flags without their dashes, or what inspect --json says of a model that qvitc made; flags on the command line go before it")
 }
 
-// noted are the entries of a recipe in a model file that are no flags.
+// noted are the entries of a recipe in a model file that are no flags; fresh-head is
+// found in files of older versions.
 var noted = map[string]bool{"data": true, "model": true, "teacher-sha256": true, "fresh-head": true}
 
 // maxRecipe bounds the size of a recipe.
 const maxRecipe = 1 << 20
 
 // applyRecipe sets the flags that a recipe gives and the command line does not.
-// The recipe that a model file holds (qvitc inspect --json) is one.
+// The recipe that a model file holds is one, by itself or within what inspect --json,
+// compress --json and finetune --json print.
 func applyRecipe(f *pflag.FlagSet, path string) error {
 	if path == "" {
 		return nil
@@ -85,6 +87,12 @@ func applyRecipe(f *pflag.FlagSet, path string) error {
 	var recipe map[string]any
 	if err := yaml.Unmarshal(b, &recipe); err != nil {
 		return failf(exitUsage, "", "%s: %s", path, yamlText(err))
+	}
+	if r, ok := recipe["recipe"].(map[string]any); ok { // all that --json printed
+		recipe = r
+	}
+	if recipe["fresh-head"] == "false" { // the classes that the model had
+		delete(recipe, "classes")
 	}
 	var names []string
 	f.VisitAll(func(g *pflag.Flag) { names = append(names, g.Name) })
@@ -114,10 +122,11 @@ func applyRecipe(f *pflag.FlagSet, path string) error {
 
 // yamlText says without Go's types what a YAML file has wrong.
 func yamlText(err error) string {
-	text := strings.TrimPrefix(oneLine(err.Error()), "yaml: ")
-	text = strings.TrimPrefix(strings.TrimPrefix(text, "unmarshal errors:"), " ")
-	text = regexp.MustCompile("cannot unmarshal !!\\w+ (.*?) into \\S+( \\{\\})?").ReplaceAllString(text, "$1 does not fit here")
-	text = regexp.MustCompile(`field (\S+) not found in type \S+`).ReplaceAllString(text, "the key $1 is not known")
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	text = oneLine(strings.ReplaceAll(strings.TrimPrefix(text, "unmarshal errors:\n"), "\n", ";"))
+	text = strings.NewReplacer("unmarshal !!map into", "unmarshal !!map a map into", "unmarshal !!seq into", "unmarshal !!seq a list into").Replace(text)
+	text = regexp.MustCompile(`cannot unmarshal !!\w+ (.*?) into [^\s;]+( \{\})?`).ReplaceAllString(text, "$1 does not fit here")
+	text = regexp.MustCompile(`field (\S+) not found in type [\w.]+`).ReplaceAllString(text, "the key $1 is not known")
 	return strings.Join(strings.Fields(text), " ")
 }
 

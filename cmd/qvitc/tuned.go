@@ -60,7 +60,7 @@ func (t *tuning) finish() error {
 
 // recipe is every option that shapes the result, as resolved.
 func (t *tuning) recipe() map[string]string {
-	r := map[string]string{"model": t.model.sha, "classes": fmt.Sprint(t.classes), "fresh-head": fmt.Sprint(t.freshHead)}
+	r := map[string]string{"model": t.model.sha, "classes": fmt.Sprint(t.o.classes)}
 	if t.teacher != nil {
 		r["teacher-sha256"] = t.teacher.sha
 	}
