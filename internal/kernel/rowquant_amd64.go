@@ -135,7 +135,7 @@ func softmaxExactAVX512(w *Workspace, dst []uint8, ldd int, x []int32, ldx, i, r
 	for ; i < rows; i += noRowBlock {
 		p := softmaxArgs(w, dst, ldd, x, ldx, rows, n, i, l, g)
 		if whole := g.inv != 0 && p.zero == 0 && g.Qn == 0; n == 49 && whole && l.Row == nil && l.Offset != nil {
-			p.scratch = &w.row(9216 / 4)[0]
+			p.scratch = &w.row(5888 / 4)[0]
 			softmaxCodes49AVX512((*byte)(unsafe.Pointer(&p)))
 		} else if n > 48 && n <= 64 && whole {
 			p.scratch = &w.row(10496 / 4)[0]

@@ -4,7 +4,7 @@
 
 package kernel
 
-// softmaxCodes49AVX512 writes the codes of the softmax of rows of 49 sums; p points to a rowArgs with offsets by column and an inverse, whose least code and zero point are 0, and a scratch of 9,216 bytes; its row is not read.
+// softmaxCodes49AVX512 writes the codes of the softmax of rows of 49 sums; p points to a rowArgs with offsets by column and an inverse, whose least code and zero point are 0, and a scratch of 5,888 bytes; its row is not read and its sums are overwritten.
 //
 //go:noescape
 func softmaxCodes49AVX512(p *byte)

@@ -7,21 +7,18 @@ import (
 )
 
 // windowBlock is the number of rows that softmaxWindow takes through one phase.
-const windowBlock = 32
+const windowBlock = 64
 
-// Its scratch: numbers by row, of each row a vector to be combined, and three vectors of
-// values.
+// Its scratch: numbers by row, and of each row a vector to be combined.
 const (
-	windowTop   = 128 * iota // greatest logits
-	windowInv                // reciprocals of sums
-	windowSum                // of the last column: the sums of the product,
-	windowBias               // bias,
-	windowMask               // mask,
-	windowPower              // powers
-	windowCode               // and codes
-	windowSpare
-	windowBy     = 128 * iota
-	windowValues = windowBy + 64*windowBlock
+	windowTop   = 4 * windowBlock * iota // greatest logits
+	windowInv                            // reciprocals of sums
+	windowSum                            // of the last column: the sums of the product,
+	windowBias                           // bias,
+	windowMask                           // mask,
+	windowPower                          // powers
+	windowCode                           // and codes
+	windowBy                             // vectors
 )
 
 // lastColumn is where the last column of a row of a window of 7 × 7 tokens lies.
@@ -30,7 +27,7 @@ const lastColumn = 4 * 48
 // softmaxWindow is softmaxNarrow for rows of 49 elements and no row of zero points: the
 // last element of 16 rows is one vector.
 func softmaxWindow(m machine) {
-	m.fn("softmaxCodes49", "(p *byte)", "writes the codes of the softmax of rows of 49 sums; p points to a rowArgs with offsets by column and an inverse, whose least code and zero point are 0, and a scratch of 9,216 bytes; its row is not read.")
+	m.fn("softmaxCodes49", "(p *byte)", "writes the codes of the softmax of rows of 49 sums; p points to a rowArgs with offsets by column and an inverse, whose least code and zero point are 0, and a scratch of 5,888 bytes; its row is not read and its sums are overwritten.")
 	q := quantRows{m, integer("p")}
 	x, dst, scratch, block := q.integer(rowX), q.integer(rowDst), q.integer(rowScratch), GP64()
 	done := GP64() // rows that are finished, times 4
@@ -65,15 +62,17 @@ func softmaxWindow(m machine) {
 	w.phase(func(v, by, i reg.GPVirtual) {
 		top, sum, last := m.vec(), m.vec(), XMM()
 		VBROADCASTSS(number(i, windowTop), top)
-		for j := range 3 {
-			t := m.vec()
-			VMOVUPS(Mem{Base: v, Disp: 64 * j}, t)
-			t = ex.of(m, t, top)
-			VMOVUPS(t, Mem{Base: v, Disp: 64 * j})
+		var t [3]reg.VecVirtual
+		for j := range t {
+			t[j] = m.vec()
+			VMOVUPS(Mem{Base: v, Disp: 64 * j}, t[j])
+		}
+		for j, p := range ex.ofEach(m, t[:], top) {
+			VMOVUPS(p, Mem{Base: v, Disp: 64 * j})
 			if j == 0 {
-				sum = t
+				sum = p
 			} else {
-				VADDPS(t, sum, sum)
+				VADDPS(p, sum, sum)
 			}
 		}
 		VMOVSS(number(i, windowPower), last)
@@ -95,8 +94,8 @@ func softmaxWindow(m machine) {
 		for j := range t {
 			t[j] = m.vec()
 			VMULPS(Mem{Base: v, Disp: 64 * j}, k, t[j])
-			z.codes(m, t[j])
 		}
+		z.codesEach(m, t[:])
 		VPACKUSDW(t[1], t[0], t[0])
 		VPACKUSDW(t[2], t[2], t[2])
 		VPACKUSWB(t[2], t[0], t[0])
@@ -123,7 +122,8 @@ type window struct {
 	factor, scale           reg.VecVirtual
 }
 
-// phase runs body for each row of the block: v is its values, by its vector to be combined.
+// phase runs body for each row of the block: v is its sums, and then its values; by its vector
+// to be combined.
 func (w *window) phase(body func(v, by, i reg.GPVirtual)) {
 	v, by, i, loop := GP64(), GP64(), GP64(), label("phase")
 	MOVQ(w.x, v)
@@ -236,33 +236,39 @@ func (w *window) logitsOf(rescale, bias, mask bool) {
 			VBROADCASTSS(Mem{Base: times, Index: i, Scale: 4}, byTimes)
 			VBROADCASTSS(Mem{Base: plus, Index: i, Scale: 4}, byPlus)
 		}
-		for j := range 3 {
-			t := w.vec()
-			VMOVUPS(Mem{Base: v, Disp: 64 * j}, t)
-			VPSUBD(offset[j], t, t)
-			VCVTDQ2PS(t, t)
-			VMULPS(w.factor, t, t)
-			if rescale {
-				u := w.vec()
-				VMULPS(byTimes, t, t)
-				VMULPS(colTimes[j], t, t)
-				VMULPS(colPlus[j], byPlus, u)
-				VADDPS(u, t, t)
-			}
-			VMULPS(w.scale, t, t)
-			if bias {
-				VADDPS(Mem{Base: addBias, Disp: 64 * j}, t, t)
-			}
-			if mask {
-				VADDPS(Mem{Base: addMask, Disp: 64 * j}, t, t)
-			}
-			VMOVUPS(t, Mem{Base: v, Disp: 64 * j})
-			if j == 0 {
-				top = t
-			} else {
-				VMAXPS(t, top, top)
+		var t, u [3]reg.VecVirtual
+		each := func(do func(j int)) {
+			for j := range t {
+				do(j)
 			}
 		}
+		each(func(j int) {
+			t[j] = w.vec()
+			VMOVUPS(Mem{Base: v, Disp: 64 * j}, t[j])
+			VPSUBD(offset[j], t[j], t[j])
+		})
+		each(func(j int) { VCVTDQ2PS(t[j], t[j]) })
+		each(func(j int) { VMULPS(w.factor, t[j], t[j]) })
+		if rescale {
+			each(func(j int) { VMULPS(byTimes, t[j], t[j]) })
+			each(func(j int) {
+				u[j] = w.vec()
+				VMULPS(colPlus[j], byPlus, u[j])
+			})
+			each(func(j int) { VMULPS(colTimes[j], t[j], t[j]) })
+			each(func(j int) { VADDPS(u[j], t[j], t[j]) })
+		}
+		each(func(j int) { VMULPS(w.scale, t[j], t[j]) })
+		if bias {
+			each(func(j int) { VADDPS(Mem{Base: addBias, Disp: 64 * j}, t[j], t[j]) })
+		}
+		if mask {
+			each(func(j int) { VADDPS(Mem{Base: addMask, Disp: 64 * j}, t[j], t[j]) })
+		}
+		each(func(j int) { VMOVUPS(t[j], Mem{Base: v, Disp: 64 * j}) })
+		top = t[0]
+		VMAXPS(t[1], top, top)
+		VMAXPS(t[2], top, top)
 		VMOVUPS(top, Mem{Base: by})
 		if bias {
 			ADDQ(w.arg(rowLDBias), addBias)
@@ -315,6 +321,52 @@ func (w *window) last(at, rows reg.GPVirtual) reg.VecVirtual {
 		Label(none)
 	}
 	return t
+}
+
+// ofEach is of for several vectors side by side.
+func (e *exponential) ofEach(m machine, x []reg.VecVirtual, top reg.VecVirtual) (p []reg.VecVirtual) {
+	each := func(do func(i int)) {
+		for i := range x {
+			do(i)
+		}
+	}
+	var n []reg.VecVirtual
+	each(func(i int) {
+		n, p = append(n, m.vec()), append(p, m.vec())
+		VSUBPS(top, x[i], x[i])
+	})
+	each(func(i int) { VMAXPS(x[i], e.low, x[i]) })
+	each(func(i int) { VMULPS(e.log2e, x[i], n[i]) })
+	each(func(i int) { m.round(n[i], n[i]) })
+	each(func(i int) { VFNMADD231PS(e.ln2Hi, n[i], x[i]) })
+	each(func(i int) { VFNMADD231PS(e.ln2Lo, n[i], x[i]) })
+	each(func(i int) { VMOVAPS(e.coefs[len(e.coefs)-1], p[i]) })
+	for k := len(e.coefs) - 2; k >= 0; k-- {
+		each(func(i int) { VFMADD213PS(e.coefs[k], x[i], p[i]) })
+	}
+	each(func(i int) { VSCALEFPS(n[i], p[i], p[i]) })
+	return p
+}
+
+// codesEach is codes for several vectors side by side, of a grid whose least code is 0.
+func (z inverse) codesEach(m machine, v []reg.VecVirtual) {
+	q := make([]reg.VecVirtual, len(v))
+	for i := range v {
+		VMINPS(z.hi, v[i], v[i])
+	}
+	for i := range v {
+		q[i] = m.vec()
+		VMULPS(z.inv, v[i], q[i])
+	}
+	for i := range v {
+		VFNMADD231PS(z.alpha, q[i], v[i])
+	}
+	for i := range v {
+		VFMADD213PS(q[i], z.inv, v[i])
+	}
+	for i := range v {
+		VCVTPS2DQ(v[i], v[i])
+	}
 }
 
 // windowsPart emits what attention in windows of 7 × 7 tokens with heads of 32 columns needs.
