@@ -32,7 +32,7 @@ type attend struct {
 	zq     int32         // zero point of q
 	factor []float32     // scale of the scores, by matrix
 	probs  []kernel.Grid // by matrix
-	scale  []float32     // scale of the context, by matrix
+	scale  [][]float32   // scale of the context, by matrix, for each column of a panel
 
 	y int // float32 result, matrix after matrix
 
@@ -114,8 +114,8 @@ func (f *fuser) plan(s *attend) {
 	}
 	s.slot = p.slots
 	p.slots++
-	// tiles of sums, floats of the logits, a vector of equal factors; codes of the probabilities
-	p.hand.ask(s.block*s.panels*kernel.PanelWidth, s.block*s.keys+s.keys+kernel.PanelWidth, s.block*s.ldp())
+	// tiles of sums, floats of the logits; codes of the probabilities
+	p.hand.ask(s.block*s.panels*kernel.PanelWidth, s.block*s.keys+s.keys, s.block*s.ldp())
 }
 
 func (s *attend) ldp() int { return (s.keys + 3) &^ 3 }
@@ -321,12 +321,8 @@ func (s *attend) softmax(st *State, h *hand, m, r, n int, sums []int32, grid *ke
 
 // context multiplies the codes of the probabilities by the values.
 func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
-	f := h.f32[len(h.f32)-kernel.PanelWidth:]
-	for j := range f {
-		f[j] = s.scale[m]
-	}
 	a := &h.affine
-	a.Factor = f
+	a.Factor = s.scale[m]
 	u := m*s.rows + r
 	for j := 0; j*kernel.PanelWidth < s.width; j++ {
 		h.w.Select(v, j)
@@ -339,8 +335,11 @@ func (s *attend) context(st *State, h *hand, m, r, n int, v *kernel.Operand) {
 		}
 		q, ld := st.u(s.codes), st.p.values[s.codes].ld
 		if ld == s.perRow*s.width && col == 0 && cols == s.width {
-			h.head = kernel.Head{Dst: q, LD: s.width, Rows: len(s.to)}
-			h.end.Set(&h.head, cols, a, 0, &s.grid)
+			if h.ended != s || &h.scale[0] != &a.Factor[0] {
+				h.head = kernel.Head{Dst: q, LD: s.width, Rows: len(s.to)}
+				h.end.Set(&h.head, cols, a, 0, &s.grid)
+				h.ended, h.scale = s, a.Factor
+			}
 			h.w.HeadTile(&h.end, s.to[u:], h.tile, kernel.PanelWidth, n)
 			continue
 		}

@@ -60,9 +60,16 @@ func (f *fuser) attention(s step) bool {
 		mats: mats, rows: ctx.m, keys: ctx.k, depth: scores.k, width: ctx.n, ops: ops, y: ctx.y, codes: -1, kept: -1, scores: scores.name,
 		zq: scores.za, probs: ctx.gridA, kbits: scores.bbits, qbits: scores.abits, vbits: ctx.bbits, pbits: ctx.abits,
 	}
+	scales := map[float32][]float32{}
 	for i := range mats {
 		a.factor = append(a.factor, scores.products[i].as*scores.products[i].bs)
-		a.scale = append(a.scale, ctx.products[i].as*ctx.products[i].bs)
+		k := ctx.products[i].as * ctx.products[i].bs
+		columns := scales[k]
+		if columns == nil {
+			columns = slices.Repeat([]float32{k}, kernel.PanelWidth)
+			scales[k] = columns
+		}
+		a.scale = append(a.scale, columns)
 	}
 	a.plain(f)
 	q := f.operand(scores.a, scores, mats, a.rows, a.depth, scores.gridA)

@@ -20,6 +20,8 @@ type hand struct {
 	logits kernel.Logits
 	head   kernel.Head
 	end    kernel.HeadEnd
+	ended  *attend          // whose end it is,
+	scale  []float32        // for this scale
 	ends   []kernel.HeadEnd // by head of a panel
 }
 
