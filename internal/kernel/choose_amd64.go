@@ -77,7 +77,7 @@ func weightsFor(lookup, sums bool) func(bits, abits, k int) form {
 }
 
 // sumsFaster reports whether the processor adds more vectors in a cycle than it
-// multiplies: AMD's do (four and two from Zen 5 on), on Intel's both share their ports.
+// multiplies: AMD's do (twice as many), on Intel's both share their ports.
 func sumsFaster() bool {
 	const auth = 'A' | 'u'<<8 | 't'<<16 | 'h'<<24
 	return cpu.X86.HasAVX512VNNI && cpu.X86.HasAVX512BW && vendorAVX512() == auth
