@@ -1879,10 +1879,10 @@ TEXT ·nearGelu64AVX512(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), AX
 	MOVQ         (AX), CX
 	MOVQ         32(AX), DX
-	MOVQ         48(AX), BX
+	MOVQ         40(AX), BX
 	MOVQ         64(AX), SI
 	MOVQ         144(AX), DI
-	MOVQ         40(AX), R8
+	MOVQ         48(AX), R8
 	VMOVUPS      (R8), Z0
 	VMOVUPS      64(R8), Z1
 	VMOVUPS      128(R8), Z2
@@ -1914,14 +1914,14 @@ row52:
 	VCVTDQ2PS    Z17, Z17
 	VCVTDQ2PS    Z18, Z18
 	VCVTDQ2PS    Z19, Z19
-	VMULPS       Z0, Z16, Z16
-	VMULPS       Z1, Z17, Z17
-	VMULPS       Z2, Z18, Z18
-	VMULPS       Z3, Z19, Z19
-	VADDPS       (BX), Z16, Z16
-	VADDPS       64(BX), Z17, Z17
-	VADDPS       128(BX), Z18, Z18
-	VADDPS       192(BX), Z19, Z19
+	VMULPS       (BX), Z16, Z16
+	VMULPS       64(BX), Z17, Z17
+	VMULPS       128(BX), Z18, Z18
+	VMULPS       192(BX), Z19, Z19
+	VADDPS       Z0, Z16, Z16
+	VADDPS       Z1, Z17, Z17
+	VADDPS       Z2, Z18, Z18
+	VADDPS       Z3, Z19, Z19
 	VMOVAPS      Z9, Z20
 	VFMADD231PS  Z7, Z16, Z20
 	VMOVAPS      Z10, Z21

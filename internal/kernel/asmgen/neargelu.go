@@ -17,7 +17,7 @@ func nearGelu(m machine) {
 		MOVQ(e.arg(field), p)
 		return p
 	}
-	tile, offset, bias, dst, bins := pointer(epiTile), pointer(epiOffset), pointer(epiBias), pointer(epiDst), pointer(epiBins)
+	tile, offset, factor, dst, bins := pointer(epiTile), pointer(epiOffset), pointer(epiFactor), pointer(epiDst), pointer(epiBins)
 	vectors := func(base reg.GPVirtual, at, n int) (v []reg.VecVirtual) {
 		for j := range n {
 			v = append(v, m.vec())
@@ -30,7 +30,7 @@ func nearGelu(m machine) {
 		VBROADCASTSS(Mem{Base: bins, Disp: at}, v)
 		return v
 	}
-	factor := vectors(pointer(epiFactor), 0, 4)
+	bias := vectors(pointer(epiBias), 0, 4) // of these alone a model's file says where they lie
 	low, codes := vectors(bins, binsLow, 2), vectors(bins, binsPairs, 1)[0]
 	slope := [2]reg.VecVirtual{number(binsSlope), number(binsSlope + 4)}
 	start := [2]reg.VecVirtual{number(binsFixed), number(binsFixed + 4)}
@@ -48,8 +48,8 @@ func nearGelu(m machine) {
 	}
 	side(func(j int) { VPSUBD(Mem{Base: offset, Disp: 64 * j}, v[j], v[j]) })
 	side(func(j int) { VCVTDQ2PS(v[j], v[j]) })
-	side(func(j int) { VMULPS(factor[j], v[j], v[j]) })
-	side(func(j int) { VADDPS(Mem{Base: bias, Disp: 64 * j}, v[j], v[j]) })
+	side(func(j int) { VMULPS(Mem{Base: factor, Disp: 64 * j}, v[j], v[j]) })
+	side(func(j int) { VADDPS(bias[j], v[j], v[j]) })
 	side(func(j int) {
 		a[j], b[j] = m.vec(), m.vec()
 		VMOVAPS(start[0], a[j])

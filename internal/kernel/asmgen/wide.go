@@ -67,12 +67,29 @@ func wideEpilogues(m machine) {
 	w := newWideRows(m, "dequantAdd", "writes the sums of res and the values")
 	w.res = GP64()
 	MOVQ(w.arg(epiRes), w.res)
+	var offset []reg.VecVirtual
+	for j := range 4 {
+		offset = append(offset, m.vec())
+		VMOVUPS(Mem{Base: w.offset, Disp: 64 * j}, offset[j])
+	}
 	w.each(func() {
-		for j := range 4 {
-			v := w.value(j)
-			VADDPS(v, w.residual(j), v)
-			VMOVUPS(v, Mem{Base: w.dst, Disp: 64 * j})
+		var v [4]reg.VecVirtual
+		side := func(f func(j int)) {
+			for j := range v {
+				f(j)
+			}
 		}
+		side(func(j int) {
+			v[j] = m.vec()
+			VMOVUPS(Mem{Base: w.tile, Disp: 64 * j}, v[j])
+		})
+		side(func(j int) { VPSUBD(offset[j], v[j], v[j]) })
+		side(func(j int) { VCVTDQ2PS(v[j], v[j]) })
+		side(func(j int) { VMULPS(w.factor[j], v[j], v[j]) })
+		side(func(j int) { VADDPS(w.bias[j], v[j], v[j]) })
+		// The residual is the first operand of the sum, as in dequantAdd.
+		side(func(j int) { VADDPS(v[j], w.residual(j), v[j]) })
+		side(func(j int) { VMOVUPS(v[j], Mem{Base: w.dst, Disp: 64 * j}) })
 		ADDQ(w.arg(epiLDR), w.res)
 	})
 	end()
