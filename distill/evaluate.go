@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/qvitc/qvitc/dataset"
@@ -19,6 +20,7 @@ type Evaluation struct {
 	Classes          int
 	Predicted        []int32   // class of the largest logit, by image
 	Logits           []float32 // [images, classes], the mean over the heads
+	NotFinite        int       // images with a logit that is NaN or infinite
 }
 
 // EvalOptions say how a graph is evaluated; the zero value is good.
@@ -86,6 +88,9 @@ func Evaluate(ctx context.Context, g *ir.Graph, data Source, o EvalOptions) (*Ev
 			row := out[i*e.Classes : (i+1)*e.Classes]
 			best := argMax([][]float32{row})
 			e.Predicted = append(e.Predicted, int32(best))
+			if slices.ContainsFunc(row, func(x float32) bool { return !finite(float64(x)) }) {
+				e.NotFinite++
+			}
 			if label < 0 {
 				continue
 			}

@@ -52,7 +52,8 @@ type measured struct {
 	Interval     *float64 `json:"interval95"` // half width of the 95 % interval of top1
 	Baseline     string   `json:"baseline,omitempty"`
 	Top1Baseline *float64 `json:"top1_baseline,omitempty"`
-	Agreement    *float64 `json:"agreement"` // null without a baseline
+	Agreement    *float64 `json:"agreement"`            // null without a baseline
+	NotFinite    int      `json:"not_finite,omitempty"` // images with NaN or infinite logits
 	Preprocess   string   `json:"preprocess"`
 }
 
@@ -95,7 +96,7 @@ func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
 	if err != nil {
 		return err
 	}
-	r := measured{Model: path, Images: e.Images, Labelled: e.Labelled > 0, Preprocess: im.prep.String()}
+	r := measured{Model: path, Images: e.Images, NotFinite: e.NotFinite, Labelled: e.Labelled > 0, Preprocess: im.prep.String()}
 	if r.Labelled {
 		half := 1.96 * math.Sqrt(e.Top1*(1-e.Top1)/float64(e.Labelled))
 		r.Top1, r.Top5, r.Interval = &e.Top1, &e.Top5, &half
@@ -162,6 +163,9 @@ func (r *measured) print(w io.Writer) {
 			fmt.Fprintf(w, "baseline       %.2f %%  %s (%+.2f)\n", 100**r.Top1Baseline, r.Baseline, 100*(*r.Top1-*r.Top1Baseline))
 		}
 		fmt.Fprintf(w, "agreement      %.2f %%\n", 100**r.Agreement)
+	}
+	if r.NotFinite > 0 {
+		fmt.Fprintf(w, "not finite     the logits of %s are NaN or infinite: check the training run that made the model\n", count(r.NotFinite, "image"))
 	}
 }
 
