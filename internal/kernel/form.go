@@ -72,9 +72,15 @@ const TileRows = 30
 // PanelSums writes Σ_p b[PanelWidth·j+c][p] of the current panel to the PanelWidth
 // elements of dst, for the zero point of the left-hand side.
 func (w *Workspace) PanelSums(dst []int32) {
-	n := (w.k + 3) &^ 3
+	ones := w.onesFor(w.k)
+	w.Tile(1, ones, max(len(ones), 1), dst, PanelWidth)
+}
+
+// onesFor is a row of k ones that Tile can read.
+func (w *Workspace) onesFor(k int) []uint8 {
+	n := (k + 3) &^ 3
 	for len(w.ones) < n {
 		w.ones = append(w.ones, 1)
 	}
-	w.Tile(1, w.ones, max(n, 1), dst, PanelWidth)
+	return w.ones[:n]
 }

@@ -24,7 +24,7 @@ func gemmGo(w *Workspace, g *gemmArgs) {
 			beta = 1
 		}
 		for j := 0; j < g.n; j += tileN {
-			packPanel(w.b, g, j, k0, k)
+			packPanel(w.b, tileN, g, j, k0, k)
 			for i := range g.m {
 				var t [tileN]float32
 				tile(&t, w.a[i*padded:][:padded], w.b)
@@ -48,22 +48,22 @@ func packA(dst []float32, g *gemmArgs, k0, k, padded int) {
 	}
 }
 
-// packPanel packs k rows of op(B) from k0 on, columns j to j+tileN, with zeros up to len(dst).
-func packPanel(dst []float32, g *gemmArgs, j, k0, k int) {
-	n := min(tileN, g.n-j)
+// packPanel packs k rows of op(B) from k0 on, columns j to j+width, with zeros up to len(dst).
+func packPanel(dst []float32, width int, g *gemmArgs, j, k0, k int) {
+	n := min(width, g.n-j)
 	switch {
-	case n < tileN:
+	case n < width:
 		clear(dst)
 	default:
-		clear(dst[k*tileN:])
+		clear(dst[k*width:])
 	}
 	if g.tb {
-		transpose(dst, tileN, g.b[j*g.ldb+k0:], g.ldb, n, k)
+		transpose(dst, width, g.b[j*g.ldb+k0:], g.ldb, n, k)
 		return
 	}
 	for p := range k {
-		d, s := dst[p*tileN:], g.b[(k0+p)*g.ldb+j:]
-		if n == tileN {
+		d, s := dst[p*width:], g.b[(k0+p)*g.ldb+j:]
+		if n == tileN && width == tileN {
 			*(*[tileN]float32)(d) = [tileN]float32(s)
 		} else {
 			copy(d, s[:n])

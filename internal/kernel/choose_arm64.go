@@ -1,0 +1,26 @@
+//go:build arm64 && !noasm
+
+package kernel
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/cpu"
+)
+
+// neon is the set of the matrix products; all else is plain Go.
+var neon = func() set {
+	s := portable
+	s.name, s.gemm = "neon", gemmNEON
+	if hasDot() {
+		s.form, s.fixed, s.igemm = lowBitNEON, nil, igemmNEON
+	}
+	return s
+}()
+
+// hasDot reports the products of four signed bytes (FEAT_DotProd). All processors of Macs
+// have them; macOS 11 does not say so.
+func hasDot() bool { return cpu.ARM64.HasASIMDDP || runtime.GOOS == "darwin" }
+
+// sets lists the implementations that this machine can run, best first.
+func sets() []*set { return []*set{&neon, &portable} }
