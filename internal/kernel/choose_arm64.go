@@ -11,7 +11,7 @@ import (
 // neon is the set of the matrix products; all else is plain Go.
 var neon = func() set {
 	s := portable
-	s.name, s.gemm = "neon", gemmNEON
+	s.name, s.gemm, s.gemm16, s.gemm16Cols = "neon", gemmNEON, gemm16NEON, gemm16ColsNEON
 	if hasDot() {
 		s.form, s.fixed, s.igemm = lowBitNEON, nil, igemmNEON
 	}
