@@ -5,10 +5,11 @@
 // The idea. A vision transformer spends nearly all of its time in a dozen
 // loops. Each loop is written here twice: once in plain Go (the "twin", which
 // runs on every machine and says what the result means) and once in generated
-// assembly for AVX2+FMA and AVX-512. The widest set that the processor offers
-// is chosen when the program starts; the environment variable
+// assembly for AVX2+FMA and AVX-512; on arm64 the matrix products have assembly (NEON;
+// SDOT for codes), and the other loops are the twins. The widest set that the processor
+// offers is chosen when the program starts; the environment variable
 //
-//	QVITC_CPU=avx512 | avx2 | portable
+//	QVITC_CPU=avx512 | avx2 | neon | portable
 //
 // asks for a lower one, and Name says which set is active. Building with the
 // tag noasm, or for another architecture, leaves only the twins.

@@ -90,7 +90,7 @@ var portable = set{
 // active is the set in use; it is chosen once, when the package starts.
 var active, envError = choose(sets(), os.Getenv("QVITC_CPU"))
 
-// Name says which set of loops is active: "avx512", "avx2" or "portable".
+// Name says which set of loops is active: "avx512", "avx2", "neon" or "portable".
 func Name() string { return active.name }
 
 // EnvError reports a QVITC_CPU that names no set or one that this machine or
