@@ -51,7 +51,7 @@ type Rescale struct{ Row, Col, AddRow, AddCol []float32 }
 
 // SoftmaxQuantize writes the codes of g (without Alphas) of the softmax over the n
 // logits l of each row of sums (rows ldx apart) to rows of dst, ldd apart: the same
-// bytes as SoftmaxRows and QuantizeU8 give on the same set.
+// bytes as SoftmaxRows and QuantizeU8 give on the same set. x is undefined afterwards.
 func SoftmaxQuantize[T uint8 | int8](w *Workspace, dst []T, ldd int, x []int32, ldx, rows, n int, l *Logits, g *Grid) {
 	if rows <= 0 || n <= 0 {
 		return
