@@ -8,10 +8,12 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// neon is the set of the matrix products; all else is plain Go.
+// neon is the set of the matrix products and of what follows those of codes; all else is
+// plain Go.
 var neon = func() set {
 	s := portable
 	s.name, s.gemm, s.gemm16, s.gemm16Cols = "neon", gemmNEON, gemm16NEON, gemm16ColsNEON
+	s.dequant, s.dequantAdd, s.dequantQuantize, s.quantize = dequantNEON, dequantAddNEON, dequantQuantizeNEON, quantizeSixteens
 	if hasDot() {
 		s.form, s.fixed, s.igemm = lowBitNEON, nil, igemmNEON
 	}

@@ -31,7 +31,7 @@ func (f formDot) unpack(dst, src []uint8, bits, k int) []uint8 {
 	return dst
 }
 
-// noSums is what sums begin at.
+// noSums is what sums begin at, and what is taken off those without zero points.
 var noSums [PanelWidth]int32
 
 func (f formDot) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {

@@ -8,4 +8,4 @@ for isa in avx512 avx2; do
 			-out ../${part}_${isa}_amd64.s -stubs ../${part}_${isa}_amd64.go
 	done
 done
-go run -C asmgen ./neon -out ../products_neon_arm64.s -stubs ../products_neon_arm64.go
+go run -C asmgen ./neon -out ../kernels_neon_arm64.s -stubs ../kernels_neon_arm64.go

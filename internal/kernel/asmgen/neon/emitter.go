@@ -47,14 +47,13 @@ func (e *emitter) word(code uint32, format string, a ...any) {
 }
 
 // Operation codes (Arm Architecture Reference Manual, C7.2) of the forms by element of
-// 128-bit vectors, and of a sum of vectors.
+// 128-bit vectors.
 const (
 	fmla   = 0x4f801000 // FMLA Vd.4S, Vn.4S, Vm.S[i]
 	fmul   = 0x4f809000 // FMUL Vd.4S, Vn.4S, Vm.S[i]
 	sdot   = 0x4f80e000 // SDOT Vd.4S, Vn.16B, Vm.4B[i]
 	smlal  = 0x0f402000 // SMLAL Vd.4S, Vn.4H, Vm.H[i]
 	smlal2 = 0x4f402000 // SMLAL2 Vd.4S, Vn.8H, Vm.H[i]
-	fadd   = 0x4e20d400 // FADD Vd.4S, Vn.4S, Vm.4S
 )
 
 // byElement writes op of vector n and element i of vector m (of 16 bits: m at most 15).
@@ -81,7 +80,27 @@ func (e *emitter) byElement(op uint32, d, n, m, i int) {
 	e.word(code, "%s v%d.4s, v%d.%s, v%d.%s[%d]", name, d, n, from, m, element, i)
 }
 
-// fadd writes d += n.
-func (e *emitter) fadd(d, n int) {
-	e.word(fadd|uint32(d)|uint32(d)<<5|uint32(n)<<16, "fadd v%d.4s, v%d.4s, v%d.4s", d, d, n)
+// Operations on the four floats, or integers, of vectors.
+const (
+	fadd   = 0x4e20d400
+	fsub   = 0x4ea0d400
+	fmulV  = 0x6e20dc00
+	fdiv   = 0x6e20fc00
+	fmax   = 0x4e20f400
+	fmin   = 0x4ea0f400
+	frintn = 0x4e218800
+	fcvtns = 0x4e21a800
+	scvtf  = 0x4e21d800
+)
+
+// three writes d = n op m.
+func (e *emitter) three(op uint32, d, n, m int) {
+	name := map[uint32]string{fadd: "fadd", fsub: "fsub", fmulV: "fmul", fdiv: "fdiv", fmax: "fmax", fmin: "fmin"}[op]
+	e.word(op|uint32(d)|uint32(n)<<5|uint32(m)<<16, "%s v%d.4s, v%d.4s, v%d.4s", name, d, n, m)
+}
+
+// two writes d = op n.
+func (e *emitter) two(op uint32, d, n int) {
+	name := map[uint32]string{frintn: "frintn", fcvtns: "fcvtns", scvtf: "scvtf"}[op]
+	e.word(op|uint32(d)|uint32(n)<<5, "%s v%d.4s, v%d.4s", name, d, n)
 }

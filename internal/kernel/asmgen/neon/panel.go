@@ -167,8 +167,8 @@ func (e *emitter) block(p product, r int) {
 			}
 			for half := range 2 {
 				e.ins("FLDPQ %d%s, (F%d, F%d)", 32*half, at, columns, columns+1)
-				e.fadd(acc(i, 2*half), columns)
-				e.fadd(acc(i, 2*half+1), columns+1)
+				e.three(fadd, acc(i, 2*half), acc(i, 2*half), columns)
+				e.three(fadd, acc(i, 2*half+1), acc(i, 2*half+1), columns+1)
 			}
 		}
 		e.place(plain)

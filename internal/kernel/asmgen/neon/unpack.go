@@ -17,49 +17,44 @@ func (e *emitter) unpack(bits int) {
 	e.ins("VMOVI $%d, V%d.B16", 1<<field-1, fields)
 	e.ins("VMOVI $4, V%d.B16", thirds)
 	e.ins("VMOVI $%d, V%d.B16", 1<<(bits-1), half)
-	loop, done := e.label("group"), e.label("done")
-	e.ins("CBZ R2, %s", done)
-	e.place(loop)
-	if bits == 3 {
-		e.ins("FLDPQ 64(R1), (F%d, F%d)", third, third+1)
-	}
-	per := 8 / field
-	for chunk := range field {
-		e.ins("FLDPQ.P 32(R1), (F%d, F%d)", codes, codes+1)
-		for t := range per {
-			for v := range 2 {
-				d, s := out+v, codes+v
-				if t > 0 {
-					e.ins("VUSHR $%d, V%d.B16, V%d.B16", field*t, s, d)
-					s = d
-				}
-				if t < per-1 {
-					e.ins("VAND V%d.B16, V%d.B16, V%d.B16", fields, s, d)
-				}
-				if bits == 3 {
-					const bit = out + 2
-					s := third + v
-					switch at := per*chunk + t; {
-					case at < 2:
-						e.ins("VSHL $%d, V%d.B16, V%d.B16", 2-at, s, bit)
-						s = bit
-					case at > 2:
-						e.ins("VUSHR $%d, V%d.B16, V%d.B16", at-2, s, bit)
-						s = bit
-					}
-					e.ins("VAND V%d.B16, V%d.B16, V%d.B16", thirds, s, bit)
-					e.ins("VORR V%d.B16, V%d.B16, V%[2]d.B16", bit, d)
-				}
-				e.ins("VSUB V%d.B16, V%d.B16, V%[2]d.B16", half, d)
-			}
-			e.ins("FSTPQ.P (F%d, F%d), 32(R0)", out, out+1)
+	e.loop(2, func() {
+		if bits == 3 {
+			e.ins("FLDPQ 64(R1), (F%d, F%d)", third, third+1)
 		}
-	}
-	if bits == 3 {
-		e.ins("ADD $32, R1")
-	}
-	e.ins("SUBS $1, R2")
-	e.ins("BNE %s", loop)
-	e.place(done)
-	e.ins("RET")
+		per := 8 / field
+		for chunk := range field {
+			e.ins("FLDPQ.P 32(R1), (F%d, F%d)", codes, codes+1)
+			for t := range per {
+				for v := range 2 {
+					d, s := out+v, codes+v
+					if t > 0 {
+						e.ins("VUSHR $%d, V%d.B16, V%d.B16", field*t, s, d)
+						s = d
+					}
+					if t < per-1 {
+						e.ins("VAND V%d.B16, V%d.B16, V%d.B16", fields, s, d)
+					}
+					if bits == 3 {
+						const bit = out + 2
+						s := third + v
+						switch at := per*chunk + t; {
+						case at < 2:
+							e.ins("VSHL $%d, V%d.B16, V%d.B16", 2-at, s, bit)
+							s = bit
+						case at > 2:
+							e.ins("VUSHR $%d, V%d.B16, V%d.B16", at-2, s, bit)
+							s = bit
+						}
+						e.ins("VAND V%d.B16, V%d.B16, V%d.B16", thirds, s, bit)
+						e.ins("VORR V%d.B16, V%d.B16, V%[2]d.B16", bit, d)
+					}
+					e.ins("VSUB V%d.B16, V%d.B16, V%[2]d.B16", half, d)
+				}
+				e.ins("FSTPQ.P (F%d, F%d), 32(R0)", out, out+1)
+			}
+		}
+		if bits == 3 {
+			e.ins("ADD $32, R1")
+		}
+	})
 }

@@ -3009,7 +3009,7 @@ TEXT ·unpack4NEON(SB), NOSPLIT, $0-24
 	VMOVI $4, V5.B16
 	VMOVI $8, V6.B16
 	CBZ R2, done101
-group100:
+loop100:
 	FLDPQ.P 32(R1), (F0, F1)
 	VAND V4.B16, V0.B16, V7.B16
 	VSUB V6.B16, V7.B16, V7.B16
@@ -3055,7 +3055,7 @@ group100:
 	VSUB V6.B16, V8.B16, V8.B16
 	FSTPQ.P (F7, F8), 32(R0)
 	SUBS $1, R2
-	BNE group100
+	BNE loop100
 done101:
 	RET
 
@@ -3068,7 +3068,7 @@ TEXT ·unpack3NEON(SB), NOSPLIT, $0-24
 	VMOVI $4, V5.B16
 	VMOVI $4, V6.B16
 	CBZ R2, done103
-group102:
+loop102:
 	FLDPQ 64(R1), (F2, F3)
 	FLDPQ.P 32(R1), (F0, F1)
 	VAND V4.B16, V0.B16, V7.B16
@@ -3168,7 +3168,7 @@ group102:
 	FSTPQ.P (F7, F8), 32(R0)
 	ADD $32, R1
 	SUBS $1, R2
-	BNE group102
+	BNE loop102
 done103:
 	RET
 
@@ -3181,7 +3181,7 @@ TEXT ·unpack2NEON(SB), NOSPLIT, $0-24
 	VMOVI $4, V5.B16
 	VMOVI $2, V6.B16
 	CBZ R2, done105
-group104:
+loop104:
 	FLDPQ.P 32(R1), (F0, F1)
 	VAND V4.B16, V0.B16, V7.B16
 	VSUB V6.B16, V7.B16, V7.B16
@@ -3233,6 +3233,126 @@ group104:
 	VSUB V6.B16, V8.B16, V8.B16
 	FSTPQ.P (F7, F8), 32(R0)
 	SUBS $1, R2
-	BNE group104
+	BNE loop104
 done105:
+	RET
+
+// func affineNEON(dst *float32, acc *int32, offset *int32, factor *float32, bias *float32, row int, fours int)
+TEXT ·affineNEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD acc+8(FP), R1
+	MOVD offset+16(FP), R2
+	MOVD factor+24(FP), R3
+	MOVD bias+32(FP), R4
+	MOVD row+40(FP), R5
+	MOVD fours+48(FP), R6
+	VDUP R5, V16.S4
+	CBZ R6, done107
+loop106:
+	FMOVQ.P 16(R1), F0
+	FMOVQ.P 16(R2), F1
+	FMOVQ.P 16(R3), F2
+	FMOVQ.P 16(R4), F3
+	VSUB V16.S4, V0.S4, V0.S4
+	VSUB V1.S4, V0.S4, V0.S4
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R6
+	BNE loop106
+done107:
+	RET
+
+// func affineAddNEON(dst *float32, acc *int32, offset *int32, factor *float32, bias *float32, row int, fours int, res *float32)
+TEXT ·affineAddNEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R0
+	MOVD acc+8(FP), R1
+	MOVD offset+16(FP), R2
+	MOVD factor+24(FP), R3
+	MOVD bias+32(FP), R4
+	MOVD row+40(FP), R5
+	MOVD fours+48(FP), R6
+	MOVD res+56(FP), R7
+	VDUP R5, V16.S4
+	CBZ R6, done109
+loop108:
+	FMOVQ.P 16(R1), F0
+	FMOVQ.P 16(R2), F1
+	FMOVQ.P 16(R3), F2
+	FMOVQ.P 16(R4), F3
+	VSUB V16.S4, V0.S4, V0.S4
+	VSUB V1.S4, V0.S4, V0.S4
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x6e22dc00 // fmul v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d400 // fadd v0.4s, v0.4s, v3.4s
+	FMOVQ.P 16(R7), F4
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R6
+	BNE loop108
+done109:
+	RET
+
+// func quantizeNEON(dst *uint8, x *float32, alpha *float32, step int, grid *float32, sixteens int)
+TEXT ·quantizeNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD alpha+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD grid+32(FP), R4
+	MOVD sixteens+40(FP), R5
+	VLD1R.P 4(R4), [V16.S4]
+	VLD1R.P 4(R4), [V17.S4]
+	VLD1R.P 4(R4), [V18.S4]
+	VLD1R.P 4(R4), [V19.S4]
+	CBZ R5, done111
+loop110:
+	FMOVQ.P 16(R1), F0
+	FMOVQ (R2), F4
+	ADD R3, R2
+	WORD $0x6e24fc00 // fdiv v0.4s, v0.4s, v4.4s
+	FMOVQ.P 16(R1), F1
+	FMOVQ (R2), F5
+	ADD R3, R2
+	WORD $0x6e25fc21 // fdiv v1.4s, v1.4s, v5.4s
+	FMOVQ.P 16(R1), F2
+	FMOVQ (R2), F6
+	ADD R3, R2
+	WORD $0x6e26fc42 // fdiv v2.4s, v2.4s, v6.4s
+	FMOVQ.P 16(R1), F3
+	FMOVQ (R2), F7
+	ADD R3, R2
+	WORD $0x6e27fc63 // fdiv v3.4s, v3.4s, v7.4s
+	WORD $0x4e218800 // frintn v0.4s, v0.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	WORD $0x4e218842 // frintn v2.4s, v2.4s
+	WORD $0x4e218863 // frintn v3.4s, v3.4s
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	WORD $0x4e30d421 // fadd v1.4s, v1.4s, v16.4s
+	WORD $0x4e30d442 // fadd v2.4s, v2.4s, v16.4s
+	WORD $0x4e30d463 // fadd v3.4s, v3.4s, v16.4s
+	WORD $0x4e31f400 // fmax v0.4s, v0.4s, v17.4s
+	WORD $0x4e31f421 // fmax v1.4s, v1.4s, v17.4s
+	WORD $0x4e31f442 // fmax v2.4s, v2.4s, v17.4s
+	WORD $0x4e31f463 // fmax v3.4s, v3.4s, v17.4s
+	WORD $0x4eb2f400 // fmin v0.4s, v0.4s, v18.4s
+	WORD $0x4eb2f421 // fmin v1.4s, v1.4s, v18.4s
+	WORD $0x4eb2f442 // fmin v2.4s, v2.4s, v18.4s
+	WORD $0x4eb2f463 // fmin v3.4s, v3.4s, v18.4s
+	WORD $0x4e33d400 // fadd v0.4s, v0.4s, v19.4s
+	WORD $0x4e33d421 // fadd v1.4s, v1.4s, v19.4s
+	WORD $0x4e33d442 // fadd v2.4s, v2.4s, v19.4s
+	WORD $0x4e33d463 // fadd v3.4s, v3.4s, v19.4s
+	WORD $0x4e21a800 // fcvtns v0.4s, v0.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	WORD $0x4e21a842 // fcvtns v2.4s, v2.4s
+	WORD $0x4e21a863 // fcvtns v3.4s, v3.4s
+	VUZP1 V1.H8, V0.H8, V0.H8
+	VUZP1 V3.H8, V2.H8, V2.H8
+	VUZP1 V2.B16, V0.B16, V0.B16
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R5
+	BNE loop110
+done111:
 	RET

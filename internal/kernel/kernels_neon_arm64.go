@@ -33,3 +33,18 @@ func unpack3NEON(dst *uint8, src *uint8, groups int)
 //
 //go:noescape
 func unpack2NEON(dst *uint8, src *uint8, groups int)
+
+// affineNEON computes the values of a row of sums, four columns at a time: see Affine.
+//
+//go:noescape
+func affineNEON(dst *float32, acc *int32, offset *int32, factor *float32, bias *float32, row int, fours int)
+
+// affineAddNEON is affineNEON added to res.
+//
+//go:noescape
+func affineAddNEON(dst *float32, acc *int32, offset *int32, factor *float32, bias *float32, row int, fours int, res *float32)
+
+// quantizeNEON writes the codes of x, sixteen at a time; grid is zp, qn, qp and offset, and four of alpha belong to four of x, from where they are step bytes further on.
+//
+//go:noescape
+func quantizeNEON(dst *uint8, x *float32, alpha *float32, step int, grid *float32, sixteens int)
