@@ -257,22 +257,26 @@ func dequantGelu(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTabl
 		dequantGeluArithmetic(w, t, dst, ldd, table)
 		return
 	}
-	b := &table.bins
 	v := w.row(t.cols)
 	for i := range t.m {
 		t.values(v, i)
-		d := dst[i*ldd:][:t.cols]
-		for j, x := range v {
-			k := b.bin(x)
-			c := b.codes[k]
-			switch {
-			case x >= b.high[k]:
-				d[j] = uint8(c >> 8)
-			case x < b.low[k]:
-				d[j] = uint8(c)
-			default:
-				table.codes(d[j:j+1], v[j:j+1])
-			}
+		table.look(dst[i*ldd:][:t.cols], v)
+	}
+}
+
+// look writes the codes of v.
+func (t *GeluTable) look(dst []uint8, v []float32) {
+	b := &t.bins
+	for j, x := range v {
+		k := b.bin(x)
+		c := b.codes[k]
+		switch {
+		case x >= b.high[k]:
+			dst[j] = uint8(c >> 8)
+		case x < b.low[k]:
+			dst[j] = uint8(c)
+		default:
+			t.codes(dst[j:j+1], v[j:j+1])
 		}
 	}
 }

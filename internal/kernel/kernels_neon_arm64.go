@@ -48,3 +48,28 @@ func affineAddNEON(dst *float32, acc *int32, offset *int32, factor *float32, bia
 //
 //go:noescape
 func quantizeNEON(dst *uint8, x *float32, alpha *float32, step int, grid *float32, sixteens int)
+
+// expNEON sets dst to e to the x - less, four at a time, and adds the first and the last two of four to the elements of sum.
+//
+//go:noescape
+func expNEON(dst *float32, x *float32, fours int, table *float32, sum *float64, less float32)
+
+// mostNEON writes the greatest of four at a time to dst.
+//
+//go:noescape
+func mostNEON(dst *float32, x *float32, fours int)
+
+// scaleNEON sets dst to x times s, four at a time.
+//
+//go:noescape
+func scaleNEON(dst *float32, x *float32, fours int, s float32)
+
+// rescaleNEON sets dst to (x·row·col + addCol·addRow)·scale, four at a time; row points to row, addRow and scale.
+//
+//go:noescape
+func rescaleNEON(dst *float32, x *float32, col *float32, addCol *float32, row *float32, fours int)
+
+// geluNEON writes the codes of GELU of x, sixteen at a time, from the steps high and the pairs of codes of geluBins; lines is both slopes, both starts, the greatest width of a step and 31. near is not 0 where a value may lie within a step.
+//
+//go:noescape
+func geluNEON(dst *uint8, x *float32, sixteens int, high *float32, pairs *uint8, lines *float32, near *uint64)

@@ -3356,3 +3356,254 @@ loop110:
 	BNE loop110
 done111:
 	RET
+
+// func expNEON(dst *float32, x *float32, fours int, table *float32, sum *float64, less float32)
+TEXT ·expNEON(SB), NOSPLIT, $0-44
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD fours+16(FP), R2
+	MOVD table+24(FP), R3
+	MOVD sum+32(FP), R4
+	VLD1R.P 4(R3), [V16.S4]
+	VLD1R.P 4(R3), [V17.S4]
+	VLD1R.P 4(R3), [V18.S4]
+	VLD1R.P 4(R3), [V19.S4]
+	VLD1R.P 4(R3), [V20.S4]
+	VLD1R.P 4(R3), [V21.S4]
+	VLD1R.P 4(R3), [V22.S4]
+	VLD1R.P 4(R3), [V23.S4]
+	VLD1R.P 4(R3), [V24.S4]
+	VLD1R.P 4(R3), [V25.S4]
+	VLD1R.P 4(R3), [V26.S4]
+	VLD1R.P 4(R3), [V27.S4]
+	FMOVS less+40(FP), F28
+	VDUP V28.S[0], V28.S4
+	FMOVQ (R4), F29
+	CBZ R2, done113
+loop112:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4ebcd400 // fsub v0.4s, v0.4s, v28.4s
+	WORD $0x4eb8f400 // fmin v0.4s, v0.4s, v24.4s
+	WORD $0x4e39f400 // fmax v0.4s, v0.4s, v25.4s
+	WORD $0x6e30dc01 // fmul v1.4s, v0.4s, v16.4s
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	VMOV V0.B16, V2.B16
+	VFMLS V17.S4, V1.S4, V2.S4
+	VFMLS V18.S4, V1.S4, V2.S4
+	VMOV V20.B16, V3.B16
+	VFMLA V19.S4, V2.S4, V3.S4
+	VMOV V21.B16, V4.B16
+	VFMLA V3.S4, V2.S4, V4.S4
+	VMOV V22.B16, V3.B16
+	VFMLA V4.S4, V2.S4, V3.S4
+	VMOV V23.B16, V4.B16
+	VFMLA V3.S4, V2.S4, V4.S4
+	WORD $0x6e22dc43 // fmul v3.4s, v2.4s, v2.4s
+	VFMLA V4.S4, V3.S4, V2.S4
+	WORD $0x4e3ad442 // fadd v2.4s, v2.4s, v26.4s
+	WORD $0x4e21a825 // fcvtns v5.4s, v1.4s
+	WORD $0x4f3f04a6 // sshr v6.4s, v5.4s, #1
+	VSUB V6.S4, V5.S4, V5.S4
+	VADD V27.S4, V6.S4, V6.S4
+	VSHL $23, V6.S4, V6.S4
+	WORD $0x6e26dc42 // fmul v2.4s, v2.4s, v6.4s
+	VADD V27.S4, V5.S4, V5.S4
+	VSHL $23, V5.S4, V5.S4
+	WORD $0x6e25dc42 // fmul v2.4s, v2.4s, v5.4s
+	WORD $0x0e617843 // fcvtl v3.2d, v2.2s
+	WORD $0x4e617844 // fcvtl2 v4.2d, v2.4s
+	WORD $0x4e64d463 // fadd v3.2d, v3.2d, v4.2d
+	WORD $0x4e63d7bd // fadd v29.2d, v29.2d, v3.2d
+	FMOVQ.P F2, 16(R0)
+	SUBS $1, R2
+	BNE loop112
+done113:
+	FMOVQ F29, (R4)
+	RET
+
+// func mostNEON(dst *float32, x *float32, fours int)
+TEXT ·mostNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD fours+16(FP), R2
+	FMOVQ (R1), F0
+	CBZ R2, done115
+loop114:
+	FMOVQ.P 16(R1), F1
+	WORD $0x4e21f400 // fmax v0.4s, v0.4s, v1.4s
+	SUBS $1, R2
+	BNE loop114
+done115:
+	WORD $0x6e30f800 // fmaxv s0, v0.4s
+	FMOVS F0, (R0)
+	RET
+
+// func scaleNEON(dst *float32, x *float32, fours int, s float32)
+TEXT ·scaleNEON(SB), NOSPLIT, $0-28
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD fours+16(FP), R2
+	FMOVS s+24(FP), F1
+	CBZ R2, done117
+loop116:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R2
+	BNE loop116
+done117:
+	RET
+
+// func rescaleNEON(dst *float32, x *float32, col *float32, addCol *float32, row *float32, fours int)
+TEXT ·rescaleNEON(SB), NOSPLIT, $0-48
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD col+16(FP), R2
+	MOVD addCol+24(FP), R3
+	MOVD row+32(FP), R4
+	MOVD fours+40(FP), R5
+	FMOVD (R4), F3
+	FMOVS 8(R4), F4
+	CBZ R5, done119
+loop118:
+	FMOVQ.P 16(R1), F0
+	FMOVQ.P 16(R2), F1
+	FMOVQ.P 16(R3), F2
+	WORD $0x4f839000 // fmul v0.4s, v0.4s, v3.s[0]
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4fa39042 // fmul v2.4s, v2.4s, v3.s[1]
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R5
+	BNE loop118
+done119:
+	RET
+
+// func geluNEON(dst *uint8, x *float32, sixteens int, high *float32, pairs *uint8, lines *float32, near *uint64)
+TEXT ·geluNEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD sixteens+16(FP), R2
+	MOVD high+24(FP), R3
+	MOVD pairs+32(FP), R4
+	MOVD lines+40(FP), R5
+	MOVD near+48(FP), R6
+	FLDPQ.P 32(R3), (F16, F17)
+	FLDPQ.P 32(R3), (F18, F19)
+	FLDPQ.P 32(R3), (F20, F21)
+	FLDPQ.P 32(R3), (F22, F23)
+	FLDPQ.P 32(R4), (F24, F25)
+	FLDPQ.P 32(R4), (F26, F27)
+	FMOVQ.P 16(R5), F28
+	VLD1R.P 4(R5), [V29.S4]
+	VLD1R.P 4(R5), [V15.S4]
+	MOVD $0x4040404, R8
+	VDUP R8, V30.S4
+	MOVD $0x3020100, R8
+	VDUP R8, V31.S4
+	MOVD $0x1, R8
+	VDUP R8, V13.S4
+	VMOVI $64, V14.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	CBZ R2, done121
+loop120:
+	FMOVQ.P 16(R1), F0
+	VDUP V28.S[2], V1.S4
+	VDUP V28.S[3], V2.S4
+	WORD $0x4f9c1001 // fmla v1.4s, v0.4s, v28.s[0]
+	WORD $0x4fbc1002 // fmla v2.4s, v0.4s, v28.s[1]
+	WORD $0x4e22f421 // fmax v1.4s, v1.4s, v2.4s
+	WORD $0x4e27f421 // fmax v1.4s, v1.4s, v7.4s
+	WORD $0x4eaff421 // fmin v1.4s, v1.4s, v15.4s
+	WORD $0x4ea1b828 // fcvtzs v8.4s, v1.4s
+	VMOV V31.B16, V1.B16
+	WORD $0x4ebe9501 // mla v1.4s, v8.4s, v30.4s
+	VTBL V1.B16, [V16.B16, V17.B16, V18.B16, V19.B16], V3.B16
+	VSUB V14.B16, V1.B16, V1.B16
+	VTBX V1.B16, [V20.B16, V21.B16, V22.B16, V23.B16], V3.B16
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x6ea0d861 // fcmle v1.4s, v3.4s, #0.0
+	WORD $0x6e23e7a2 // fcmge v2.4s, v29.4s, v3.4s
+	VEOR V1.B16, V2.B16, V2.B16
+	VORR V2.B16, V12.B16, V12.B16
+	VADD V8.S4, V8.S4, V8.S4
+	VADD V13.S4, V8.S4, V8.S4
+	VADD V1.S4, V8.S4, V8.S4
+	FMOVQ.P 16(R1), F0
+	VDUP V28.S[2], V1.S4
+	VDUP V28.S[3], V2.S4
+	WORD $0x4f9c1001 // fmla v1.4s, v0.4s, v28.s[0]
+	WORD $0x4fbc1002 // fmla v2.4s, v0.4s, v28.s[1]
+	WORD $0x4e22f421 // fmax v1.4s, v1.4s, v2.4s
+	WORD $0x4e27f421 // fmax v1.4s, v1.4s, v7.4s
+	WORD $0x4eaff421 // fmin v1.4s, v1.4s, v15.4s
+	WORD $0x4ea1b829 // fcvtzs v9.4s, v1.4s
+	VMOV V31.B16, V1.B16
+	WORD $0x4ebe9521 // mla v1.4s, v9.4s, v30.4s
+	VTBL V1.B16, [V16.B16, V17.B16, V18.B16, V19.B16], V3.B16
+	VSUB V14.B16, V1.B16, V1.B16
+	VTBX V1.B16, [V20.B16, V21.B16, V22.B16, V23.B16], V3.B16
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x6ea0d861 // fcmle v1.4s, v3.4s, #0.0
+	WORD $0x6e23e7a2 // fcmge v2.4s, v29.4s, v3.4s
+	VEOR V1.B16, V2.B16, V2.B16
+	VORR V2.B16, V12.B16, V12.B16
+	VADD V9.S4, V9.S4, V9.S4
+	VADD V13.S4, V9.S4, V9.S4
+	VADD V1.S4, V9.S4, V9.S4
+	FMOVQ.P 16(R1), F0
+	VDUP V28.S[2], V1.S4
+	VDUP V28.S[3], V2.S4
+	WORD $0x4f9c1001 // fmla v1.4s, v0.4s, v28.s[0]
+	WORD $0x4fbc1002 // fmla v2.4s, v0.4s, v28.s[1]
+	WORD $0x4e22f421 // fmax v1.4s, v1.4s, v2.4s
+	WORD $0x4e27f421 // fmax v1.4s, v1.4s, v7.4s
+	WORD $0x4eaff421 // fmin v1.4s, v1.4s, v15.4s
+	WORD $0x4ea1b82a // fcvtzs v10.4s, v1.4s
+	VMOV V31.B16, V1.B16
+	WORD $0x4ebe9541 // mla v1.4s, v10.4s, v30.4s
+	VTBL V1.B16, [V16.B16, V17.B16, V18.B16, V19.B16], V3.B16
+	VSUB V14.B16, V1.B16, V1.B16
+	VTBX V1.B16, [V20.B16, V21.B16, V22.B16, V23.B16], V3.B16
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x6ea0d861 // fcmle v1.4s, v3.4s, #0.0
+	WORD $0x6e23e7a2 // fcmge v2.4s, v29.4s, v3.4s
+	VEOR V1.B16, V2.B16, V2.B16
+	VORR V2.B16, V12.B16, V12.B16
+	VADD V10.S4, V10.S4, V10.S4
+	VADD V13.S4, V10.S4, V10.S4
+	VADD V1.S4, V10.S4, V10.S4
+	FMOVQ.P 16(R1), F0
+	VDUP V28.S[2], V1.S4
+	VDUP V28.S[3], V2.S4
+	WORD $0x4f9c1001 // fmla v1.4s, v0.4s, v28.s[0]
+	WORD $0x4fbc1002 // fmla v2.4s, v0.4s, v28.s[1]
+	WORD $0x4e22f421 // fmax v1.4s, v1.4s, v2.4s
+	WORD $0x4e27f421 // fmax v1.4s, v1.4s, v7.4s
+	WORD $0x4eaff421 // fmin v1.4s, v1.4s, v15.4s
+	WORD $0x4ea1b82b // fcvtzs v11.4s, v1.4s
+	VMOV V31.B16, V1.B16
+	WORD $0x4ebe9561 // mla v1.4s, v11.4s, v30.4s
+	VTBL V1.B16, [V16.B16, V17.B16, V18.B16, V19.B16], V3.B16
+	VSUB V14.B16, V1.B16, V1.B16
+	VTBX V1.B16, [V20.B16, V21.B16, V22.B16, V23.B16], V3.B16
+	WORD $0x4ea0d463 // fsub v3.4s, v3.4s, v0.4s
+	WORD $0x6ea0d861 // fcmle v1.4s, v3.4s, #0.0
+	WORD $0x6e23e7a2 // fcmge v2.4s, v29.4s, v3.4s
+	VEOR V1.B16, V2.B16, V2.B16
+	VORR V2.B16, V12.B16, V12.B16
+	VADD V11.S4, V11.S4, V11.S4
+	VADD V13.S4, V11.S4, V11.S4
+	VADD V1.S4, V11.S4, V11.S4
+	VUZP1 V9.H8, V8.H8, V8.H8
+	VUZP1 V11.H8, V10.H8, V10.H8
+	VUZP1 V10.B16, V8.B16, V8.B16
+	VTBL V8.B16, [V24.B16, V25.B16, V26.B16, V27.B16], V8.B16
+	FMOVQ.P F8, 16(R0)
+	SUBS $1, R2
+	BNE loop120
+done121:
+	FMOVQ F12, (R6)
+	RET

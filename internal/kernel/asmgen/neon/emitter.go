@@ -22,7 +22,11 @@ func (e *emitter) function(name, doc string, args []arg) {
 	}
 	signature := fmt.Sprintf("func %sNEON(%s)", name, strings.Join(list, ", "))
 	fmt.Fprintf(&e.stubs, "\n// %sNEON %s\n//\n//go:noescape\n%s\n", name, doc, signature)
-	fmt.Fprintf(&e.text, "\n// %s\nTEXT ·%sNEON(SB), NOSPLIT, $0-%d\n", signature, name, 8*len(args))
+	size := 8 * len(args)
+	if args[len(args)-1].kind == "float32" {
+		size -= 4
+	}
+	fmt.Fprintf(&e.text, "\n// %s\nTEXT ·%sNEON(SB), NOSPLIT, $0-%d\n", signature, name, size)
 	for i, a := range args {
 		if a.kind != "float32" {
 			e.ins("MOVD %s+%d(FP), R%d", a.name, 8*i, i)
@@ -91,16 +95,33 @@ const (
 	frintn = 0x4e218800
 	fcvtns = 0x4e21a800
 	scvtf  = 0x4e21d800
+	fcvtl  = 0x0e617800 // of the first two, to float64
+	fcvtl2 = 0x4e617800 // of the last two
+	faddD  = 0x4e60d400 // of float64
+	fmaxv  = 0x6e30f800 // of all four
+	sshr1  = 0x4f3f0400 // by one
+	fcvtzs = 0x4ea1b800
+	fcmle0 = 0x6ea0d800 // ones where at most 0
+	fcmge  = 0x6e20e400
+	mla    = 0x4ea09400
 )
 
 // three writes d = n op m.
 func (e *emitter) three(op uint32, d, n, m int) {
-	name := map[uint32]string{fadd: "fadd", fsub: "fsub", fmulV: "fmul", fdiv: "fdiv", fmax: "fmax", fmin: "fmin"}[op]
-	e.word(op|uint32(d)|uint32(n)<<5|uint32(m)<<16, "%s v%d.4s, v%d.4s, v%d.4s", name, d, n, m)
+	name := map[uint32]string{fadd: "fadd", fsub: "fsub", fmulV: "fmul", fdiv: "fdiv", fmax: "fmax", fmin: "fmin", faddD: "fadd", fcmge: "fcmge", mla: "mla"}[op]
+	kind := "4s"
+	if op == faddD {
+		kind = "2d"
+	}
+	e.word(op|uint32(d)|uint32(n)<<5|uint32(m)<<16, "%s v%d.%[5]s, v%[3]d.%[5]s, v%[4]d.%[5]s", name, d, n, m, kind)
 }
 
 // two writes d = op n.
 func (e *emitter) two(op uint32, d, n int) {
-	name := map[uint32]string{frintn: "frintn", fcvtns: "fcvtns", scvtf: "scvtf"}[op]
-	e.word(op|uint32(d)|uint32(n)<<5, "%s v%d.4s, v%d.4s", name, d, n)
+	form := map[uint32]string{
+		frintn: "frintn v%d.4s, v%d.4s", fcvtns: "fcvtns v%d.4s, v%d.4s", scvtf: "scvtf v%d.4s, v%d.4s", fcvtl: "fcvtl v%d.2d, v%d.2s",
+		fcvtl2: "fcvtl2 v%d.2d, v%d.4s", fmaxv: "fmaxv s%d, v%d.4s", sshr1: "sshr v%d.4s, v%d.4s, #1",
+		fcvtzs: "fcvtzs v%d.4s, v%d.4s", fcmle0: "fcmle v%d.4s, v%d.4s, #0.0",
+	}[op]
+	e.word(op|uint32(d)|uint32(n)<<5, form, d, n)
 }

@@ -68,8 +68,8 @@ func (e *emitter) quantize() {
 	})
 }
 
-// loop runs body R-count times, and returns from the function.
-func (e *emitter) loop(count int, body func()) {
+// loopOnly runs body R-count times.
+func (e *emitter) loopOnly(count int, body func()) {
 	loop, done := e.label("loop"), e.label("done")
 	e.ins("CBZ R%d, %s", count, done)
 	e.place(loop)
@@ -77,5 +77,10 @@ func (e *emitter) loop(count int, body func()) {
 	e.ins("SUBS $1, R%d", count)
 	e.ins("BNE %s", loop)
 	e.place(done)
+}
+
+// loop is loopOnly at the end of a function.
+func (e *emitter) loop(count int, body func()) {
+	e.loopOnly(count, body)
 	e.ins("RET")
 }
