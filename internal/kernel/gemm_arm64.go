@@ -19,13 +19,21 @@ func gemmNEON(w *Workspace, g *gemmArgs) {
 		a, lda := g.a[min(k0, len(g.a)):], g.lda
 		if packed {
 			w.a = grow(w.a, g.m*k)
-			packA(w.a, g, k0, k, k)
+			if g.ta {
+				transposeTo(w.a, k, g.a[k0*g.lda:], g.lda, k, g.m)
+			} else {
+				packA(w.a, g, k0, k, k)
+			}
 			a, lda = w.a, k
 		}
 		size := panelNEON * k
 		w.b = grow(w.b, (g.n+panelNEON-1)/panelNEON*size)
 		for j := 0; j < g.n; j += panelNEON {
-			packPanel(w.b[j*k:][:size], panelNEON, g, j, k0, k)
+			if g.tb {
+				transposeTo(w.b[j*k:][:size], panelNEON, g.b[j*g.ldb+k0:], g.ldb, min(panelNEON, g.n-j), k)
+			} else {
+				packPanel(w.b[j*k:][:size], panelNEON, g, j, k0, k)
+			}
 		}
 		add := 0
 		if g.beta != 0 || k0 > 0 {
@@ -61,3 +69,19 @@ func gemmEdge(g *gemmArgs, a []float32, lda int, b []float32, k int, c []float32
 		}
 	}
 }
+
+// transposeTo is transpose, by vectors where it can.
+func transposeTo(dst []float32, stride int, src []float32, ld, rows, cols int) {
+	r, whole := 0, cols&^3
+	for ; r+4 <= rows && whole > 0; r += 4 {
+		transposeNEON(&dst[r], 4*stride, &src[r*ld], 4*ld, whole/4)
+		if whole < cols {
+			transpose(dst[whole*stride+r:], stride, src[r*ld+whole:], ld, 4, cols-whole)
+		}
+	}
+	if r < rows {
+		transpose(dst[r:], stride, src[r*ld:], ld, rows-r, cols)
+	}
+}
+
+func transposeRows(dst, src []float32, rows, cols int) { transposeTo(dst, rows, src, cols, rows, cols) }

@@ -73,3 +73,18 @@ func rescaleNEON(dst *float32, x *float32, col *float32, addCol *float32, row *f
 //
 //go:noescape
 func geluNEON(dst *uint8, x *float32, sixteens int, high *float32, pairs *uint8, lines *float32, near *uint64)
+
+// transposeNEON sets element r of rows of dst, stride bytes apart, to those of row r of four rows of src, ld bytes apart: four columns at a time.
+//
+//go:noescape
+func transposeNEON(dst *float32, stride int, src *float32, ld int, fours int)
+
+// momentsNEON adds x - less, four at a time, to the first two elements of sums, and the squares to the last two.
+//
+//go:noescape
+func momentsNEON(sums *float64, x *float32, fours int, less float32)
+
+// normaliseNEON sets dst to (x - by[0])·by[1]·gamma + beta, four at a time; gamma and beta move on by their steps, in bytes.
+//
+//go:noescape
+func normaliseNEON(dst *float32, x *float32, by *float32, gamma *float32, gammaStep int, beta *float32, betaStep int, fours int)

@@ -3607,3 +3607,97 @@ loop120:
 done121:
 	FMOVQ F12, (R6)
 	RET
+
+// func transposeNEON(dst *float32, stride int, src *float32, ld int, fours int)
+TEXT ·transposeNEON(SB), NOSPLIT, $0-40
+	MOVD dst+0(FP), R0
+	MOVD stride+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD ld+24(FP), R3
+	MOVD fours+32(FP), R4
+	ADD R3, R2, R8
+	ADD R3, R8, R9
+	ADD R3, R9, R10
+	CBZ R4, done123
+loop122:
+	FMOVQ.P 16(R2), F0
+	FMOVQ.P 16(R8), F1
+	FMOVQ.P 16(R9), F2
+	FMOVQ.P 16(R10), F3
+	VZIP1 V1.S4, V0.S4, V4.S4
+	VZIP2 V1.S4, V0.S4, V5.S4
+	VZIP1 V3.S4, V2.S4, V6.S4
+	VZIP2 V3.S4, V2.S4, V7.S4
+	VZIP1 V6.D2, V4.D2, V0.D2
+	VZIP2 V6.D2, V4.D2, V1.D2
+	VZIP1 V7.D2, V5.D2, V2.D2
+	VZIP2 V7.D2, V5.D2, V3.D2
+	FMOVQ F0, (R0)
+	ADD R1, R0
+	FMOVQ F1, (R0)
+	ADD R1, R0
+	FMOVQ F2, (R0)
+	ADD R1, R0
+	FMOVQ F3, (R0)
+	ADD R1, R0
+	SUBS $1, R4
+	BNE loop122
+done123:
+	RET
+
+// func momentsNEON(sums *float64, x *float32, fours int, less float32)
+TEXT ·momentsNEON(SB), NOSPLIT, $0-28
+	MOVD sums+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD fours+16(FP), R2
+	FMOVS less+24(FP), F16
+	VDUP V16.S[0], V16.S4
+	FLDPQ (R0), (F17, F18)
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	CBZ R2, done125
+loop124:
+	FMOVQ.P 16(R1), F0
+	WORD $0x4eb0d400 // fsub v0.4s, v0.4s, v16.4s
+	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
+	WORD $0x4e617802 // fcvtl2 v2.2d, v0.4s
+	WORD $0x4e61d631 // fadd v17.2d, v17.2d, v1.2d
+	WORD $0x4e62d673 // fadd v19.2d, v19.2d, v2.2d
+	VFMLA V1.D2, V1.D2, V18.D2
+	VFMLA V2.D2, V2.D2, V20.D2
+	SUBS $1, R2
+	BNE loop124
+done125:
+	WORD $0x4e73d631 // fadd v17.2d, v17.2d, v19.2d
+	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
+	FSTPQ (F17, F18), (R0)
+	RET
+
+// func normaliseNEON(dst *float32, x *float32, by *float32, gamma *float32, gammaStep int, beta *float32, betaStep int, fours int)
+TEXT ·normaliseNEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD by+16(FP), R2
+	MOVD gamma+24(FP), R3
+	MOVD gammaStep+32(FP), R4
+	MOVD beta+40(FP), R5
+	MOVD betaStep+48(FP), R6
+	MOVD fours+56(FP), R7
+	VLD1R.P 4(R2), [V16.S4]
+	VLD1R (R2), [V17.S4]
+	CBZ R7, done127
+loop126:
+	FMOVQ.P 16(R1), F0
+	FMOVQ (R3), F1
+	ADD R4, R3
+	FMOVQ (R5), F2
+	ADD R6, R5
+	WORD $0x4eb0d400 // fsub v0.4s, v0.4s, v16.4s
+	WORD $0x6e31dc00 // fmul v0.4s, v0.4s, v17.4s
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R7
+	BNE loop126
+done127:
+	RET
