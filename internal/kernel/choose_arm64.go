@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// neon is the set of the matrix products and of what follows those of codes; all else is
-// plain Go.
+// neon is the set of the matrix products and of the loops of packed models; those of
+// training alone are plain Go.
 var neon = func() set {
 	s := portable
 	s.name, s.gemm, s.gemm16, s.gemm16Cols = "neon", gemmNEON, gemm16NEON, gemm16ColsNEON
