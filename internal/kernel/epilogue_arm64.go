@@ -62,33 +62,3 @@ func dequantAddNEON(t tileArgs, dst []float32, ldd int, res []float32, ldr int) 
 		t.valuesNEON(dst[i*ldd:][:t.cols], i, res[i*ldr:][:t.cols])
 	}
 }
-
-func dequantQuantizeNEON(t tileArgs, dst []uint8, ldd int, g Grid, col int) {
-	var v [PanelWidth]float32
-	for i := range t.m {
-		t.valuesNEON(v[:t.cols], i, nil)
-		d := dst[i*ldd:][:t.cols]
-		if g.Alphas == nil {
-			quantizeSixteens(d, v[:], g.Alpha, g.Zp, g.Qn, g.Qp, g.Offset)
-			continue
-		}
-		n := len(d) / 16
-		if n > 0 {
-			grid := [4]float32{g.Zp, g.Qn, g.Qp, g.Offset}
-			quantizeNEON(&d[0], &v[0], &g.Alphas[col], 16, &grid[0], n)
-		}
-		for j := 16 * n; j < len(d); j++ {
-			quantizeGo(d[j:j+1], v[j:], g.Alphas[col+j], g.Zp, g.Qn, g.Qp, g.Offset)
-		}
-	}
-}
-
-// quantizeSixteens is quantizeGo, sixteen at a time.
-func quantizeSixteens(dst []uint8, x []float32, alpha, zp, qn, qp, offset float32) {
-	n := len(dst) / 16
-	if n > 0 {
-		grid := [8]float32{zp, qn, qp, offset, alpha, alpha, alpha, alpha}
-		quantizeNEON(&dst[0], &x[0], &grid[4], 0, &grid[0], n)
-	}
-	quantizeGo(dst[16*n:], x[16*n:], alpha, zp, qn, qp, offset)
-}

@@ -4,7 +4,7 @@ import "math"
 
 // Quantisers divide, since that is what their definition does. A division takes as
 // long as ten multiplications, and of its result only the whole number that it is
-// rounded to matters. So on AVX-512 the kernels compute
+// rounded to matters. So on AVX-512 and NEON the kernels compute
 //
 //	q = x·inv, q += (x - q·Alpha)·inv with inv = round(1/Alpha) and fused operations
 //

@@ -49,6 +49,11 @@ func affineAddNEON(dst *float32, acc *int32, offset *int32, factor *float32, bia
 //go:noescape
 func quantizeNEON(dst *uint8, x *float32, alpha *float32, step int, grid *float32, sixteens int)
 
+// quantizeByNEON writes the codes of x, sixteen at a time, for a grid with an inverse; grid is the values of the least and the greatest code, the inverse, alpha, and zp + offset.
+//
+//go:noescape
+func quantizeByNEON(dst *uint8, x *float32, grid *float32, sixteens int)
+
 // expNEON sets dst to e to the x - less, four at a time, and adds the first and the last two of four to the elements of sum.
 //
 //go:noescape

@@ -3357,6 +3357,64 @@ loop110:
 done111:
 	RET
 
+// func quantizeByNEON(dst *uint8, x *float32, grid *float32, sixteens int)
+TEXT ·quantizeByNEON(SB), NOSPLIT, $0-32
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD grid+16(FP), R2
+	MOVD sixteens+24(FP), R3
+	VLD1R.P 4(R2), [V16.S4]
+	VLD1R.P 4(R2), [V17.S4]
+	VLD1R.P 4(R2), [V18.S4]
+	VLD1R.P 4(R2), [V19.S4]
+	VLD1R.P 4(R2), [V20.S4]
+	CBZ R3, done113
+loop112:
+	FMOVQ.P 16(R1), F4
+	WORD $0x4e30c484 // fmaxnm v4.4s, v4.4s, v16.4s
+	WORD $0x4eb1c484 // fminnm v4.4s, v4.4s, v17.4s
+	WORD $0x6e32dc80 // fmul v0.4s, v4.4s, v18.4s
+	VFMLS V19.S4, V0.S4, V4.S4
+	VFMLA V18.S4, V4.S4, V0.S4
+	WORD $0x4e218800 // frintn v0.4s, v0.4s
+	WORD $0x4e34d400 // fadd v0.4s, v0.4s, v20.4s
+	WORD $0x4e21a800 // fcvtns v0.4s, v0.4s
+	FMOVQ.P 16(R1), F5
+	WORD $0x4e30c4a5 // fmaxnm v5.4s, v5.4s, v16.4s
+	WORD $0x4eb1c4a5 // fminnm v5.4s, v5.4s, v17.4s
+	WORD $0x6e32dca1 // fmul v1.4s, v5.4s, v18.4s
+	VFMLS V19.S4, V1.S4, V5.S4
+	VFMLA V18.S4, V5.S4, V1.S4
+	WORD $0x4e218821 // frintn v1.4s, v1.4s
+	WORD $0x4e34d421 // fadd v1.4s, v1.4s, v20.4s
+	WORD $0x4e21a821 // fcvtns v1.4s, v1.4s
+	FMOVQ.P 16(R1), F6
+	WORD $0x4e30c4c6 // fmaxnm v6.4s, v6.4s, v16.4s
+	WORD $0x4eb1c4c6 // fminnm v6.4s, v6.4s, v17.4s
+	WORD $0x6e32dcc2 // fmul v2.4s, v6.4s, v18.4s
+	VFMLS V19.S4, V2.S4, V6.S4
+	VFMLA V18.S4, V6.S4, V2.S4
+	WORD $0x4e218842 // frintn v2.4s, v2.4s
+	WORD $0x4e34d442 // fadd v2.4s, v2.4s, v20.4s
+	WORD $0x4e21a842 // fcvtns v2.4s, v2.4s
+	FMOVQ.P 16(R1), F7
+	WORD $0x4e30c4e7 // fmaxnm v7.4s, v7.4s, v16.4s
+	WORD $0x4eb1c4e7 // fminnm v7.4s, v7.4s, v17.4s
+	WORD $0x6e32dce3 // fmul v3.4s, v7.4s, v18.4s
+	VFMLS V19.S4, V3.S4, V7.S4
+	VFMLA V18.S4, V7.S4, V3.S4
+	WORD $0x4e218863 // frintn v3.4s, v3.4s
+	WORD $0x4e34d463 // fadd v3.4s, v3.4s, v20.4s
+	WORD $0x4e21a863 // fcvtns v3.4s, v3.4s
+	VUZP1 V1.H8, V0.H8, V0.H8
+	VUZP1 V3.H8, V2.H8, V2.H8
+	VUZP1 V2.B16, V0.B16, V0.B16
+	FMOVQ.P F0, 16(R0)
+	SUBS $1, R3
+	BNE loop112
+done113:
+	RET
+
 // func expNEON(dst *float32, x *float32, fours int, table *float32, sum *float64, less float32)
 TEXT ·expNEON(SB), NOSPLIT, $0-44
 	MOVD dst+0(FP), R0
@@ -3379,8 +3437,8 @@ TEXT ·expNEON(SB), NOSPLIT, $0-44
 	FMOVS less+40(FP), F28
 	VDUP V28.S[0], V28.S4
 	FMOVQ (R4), F29
-	CBZ R2, done113
-loop112:
+	CBZ R2, done115
+loop114:
 	FMOVQ.P 16(R1), F0
 	WORD $0x4ebcd400 // fsub v0.4s, v0.4s, v28.4s
 	WORD $0x4eb8f400 // fmin v0.4s, v0.4s, v24.4s
@@ -3416,8 +3474,8 @@ loop112:
 	WORD $0x4e63d7bd // fadd v29.2d, v29.2d, v3.2d
 	FMOVQ.P F2, 16(R0)
 	SUBS $1, R2
-	BNE loop112
-done113:
+	BNE loop114
+done115:
 	FMOVQ F29, (R4)
 	RET
 
@@ -3427,13 +3485,13 @@ TEXT ·mostNEON(SB), NOSPLIT, $0-24
 	MOVD x+8(FP), R1
 	MOVD fours+16(FP), R2
 	FMOVQ (R1), F0
-	CBZ R2, done115
-loop114:
+	CBZ R2, done117
+loop116:
 	FMOVQ.P 16(R1), F1
 	WORD $0x4e21f400 // fmax v0.4s, v0.4s, v1.4s
 	SUBS $1, R2
-	BNE loop114
-done115:
+	BNE loop116
+done117:
 	WORD $0x6e30f800 // fmaxv s0, v0.4s
 	FMOVS F0, (R0)
 	RET
@@ -3444,14 +3502,14 @@ TEXT ·scaleNEON(SB), NOSPLIT, $0-28
 	MOVD x+8(FP), R1
 	MOVD fours+16(FP), R2
 	FMOVS s+24(FP), F1
-	CBZ R2, done117
-loop116:
+	CBZ R2, done119
+loop118:
 	FMOVQ.P 16(R1), F0
 	WORD $0x4f819000 // fmul v0.4s, v0.4s, v1.s[0]
 	FMOVQ.P F0, 16(R0)
 	SUBS $1, R2
-	BNE loop116
-done117:
+	BNE loop118
+done119:
 	RET
 
 // func rescaleNEON(dst *float32, x *float32, col *float32, addCol *float32, row *float32, fours int)
@@ -3464,8 +3522,8 @@ TEXT ·rescaleNEON(SB), NOSPLIT, $0-48
 	MOVD fours+40(FP), R5
 	FMOVD (R4), F3
 	FMOVS 8(R4), F4
-	CBZ R5, done119
-loop118:
+	CBZ R5, done121
+loop120:
 	FMOVQ.P 16(R1), F0
 	FMOVQ.P 16(R2), F1
 	FMOVQ.P 16(R3), F2
@@ -3476,8 +3534,8 @@ loop118:
 	WORD $0x4f849000 // fmul v0.4s, v0.4s, v4.s[0]
 	FMOVQ.P F0, 16(R0)
 	SUBS $1, R5
-	BNE loop118
-done119:
+	BNE loop120
+done121:
 	RET
 
 // func geluNEON(dst *uint8, x *float32, sixteens int, high *float32, pairs *uint8, lines *float32, near *uint64)
@@ -3507,8 +3565,8 @@ TEXT ·geluNEON(SB), NOSPLIT, $0-56
 	VMOVI $64, V14.B16
 	VEOR V12.B16, V12.B16, V12.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R2, done121
-loop120:
+	CBZ R2, done123
+loop122:
 	FMOVQ.P 16(R1), F0
 	VDUP V28.S[2], V1.S4
 	VDUP V28.S[3], V2.S4
@@ -3603,8 +3661,8 @@ loop120:
 	VTBL V8.B16, [V24.B16, V25.B16, V26.B16, V27.B16], V8.B16
 	FMOVQ.P F8, 16(R0)
 	SUBS $1, R2
-	BNE loop120
-done121:
+	BNE loop122
+done123:
 	FMOVQ F12, (R6)
 	RET
 
@@ -3618,8 +3676,8 @@ TEXT ·transposeNEON(SB), NOSPLIT, $0-40
 	ADD R3, R2, R8
 	ADD R3, R8, R9
 	ADD R3, R9, R10
-	CBZ R4, done123
-loop122:
+	CBZ R4, done125
+loop124:
 	FMOVQ.P 16(R2), F0
 	FMOVQ.P 16(R8), F1
 	FMOVQ.P 16(R9), F2
@@ -3641,8 +3699,8 @@ loop122:
 	FMOVQ F3, (R0)
 	ADD R1, R0
 	SUBS $1, R4
-	BNE loop122
-done123:
+	BNE loop124
+done125:
 	RET
 
 // func momentsNEON(sums *float64, x *float32, fours int, less float32)
@@ -3655,8 +3713,8 @@ TEXT ·momentsNEON(SB), NOSPLIT, $0-28
 	FLDPQ (R0), (F17, F18)
 	VEOR V19.B16, V19.B16, V19.B16
 	VEOR V20.B16, V20.B16, V20.B16
-	CBZ R2, done125
-loop124:
+	CBZ R2, done127
+loop126:
 	FMOVQ.P 16(R1), F0
 	WORD $0x4eb0d400 // fsub v0.4s, v0.4s, v16.4s
 	WORD $0x0e617801 // fcvtl v1.2d, v0.2s
@@ -3666,8 +3724,8 @@ loop124:
 	VFMLA V1.D2, V1.D2, V18.D2
 	VFMLA V2.D2, V2.D2, V20.D2
 	SUBS $1, R2
-	BNE loop124
-done125:
+	BNE loop126
+done127:
 	WORD $0x4e73d631 // fadd v17.2d, v17.2d, v19.2d
 	WORD $0x4e74d652 // fadd v18.2d, v18.2d, v20.2d
 	FSTPQ (F17, F18), (R0)
@@ -3685,8 +3743,8 @@ TEXT ·normaliseNEON(SB), NOSPLIT, $0-64
 	MOVD fours+56(FP), R7
 	VLD1R.P 4(R2), [V16.S4]
 	VLD1R (R2), [V17.S4]
-	CBZ R7, done127
-loop126:
+	CBZ R7, done129
+loop128:
 	FMOVQ.P 16(R1), F0
 	FMOVQ (R3), F1
 	ADD R4, R3
@@ -3698,6 +3756,6 @@ loop126:
 	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
 	FMOVQ.P F0, 16(R0)
 	SUBS $1, R7
-	BNE loop126
-done127:
+	BNE loop128
+done129:
 	RET

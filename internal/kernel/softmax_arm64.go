@@ -74,7 +74,7 @@ func rescaleRowsNEON(dst, x, row, col, addRow, addCol []float32, scale float32, 
 	}
 }
 
-func softmaxQuantizeNEON(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
+func softmaxQuantizeNEON(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid) {
 	v := w.row(n)
 	var factor [PanelWidth]float32
 	for j := range factor {
@@ -82,8 +82,8 @@ func softmaxQuantizeNEON(s *set, w *Workspace, dst []uint8, ldd int, x []int32, 
 	}
 	for i := range rows {
 		l.valuesNEON(v, x[i*ldx:][:n], i, &factor)
-		s.softmaxRows(v, v, 1, n)
-		s.quantizeRow(dst[i*ldd:][:n], v, &g, 0)
+		softmaxRowsNEON(v, v, 1, n)
+		g.quantizeRow(dst[i*ldd:][:n], v, 0)
 	}
 }
 

@@ -100,6 +100,8 @@ const (
 	faddD  = 0x4e60d400 // of float64
 	fmaxv  = 0x6e30f800 // of all four
 	sshr1  = 0x4f3f0400 // by one
+	fmaxnm = 0x4e20c400 // of a number and NaN the number
+	fminnm = 0x4ea0c400
 	fcvtzs = 0x4ea1b800
 	fcmle0 = 0x6ea0d800 // ones where at most 0
 	fcmge  = 0x6e20e400
@@ -108,7 +110,7 @@ const (
 
 // three writes d = n op m.
 func (e *emitter) three(op uint32, d, n, m int) {
-	name := map[uint32]string{fadd: "fadd", fsub: "fsub", fmulV: "fmul", fdiv: "fdiv", fmax: "fmax", fmin: "fmin", faddD: "fadd", fcmge: "fcmge", mla: "mla"}[op]
+	name := map[uint32]string{fadd: "fadd", fsub: "fsub", fmulV: "fmul", fdiv: "fdiv", fmax: "fmax", fmin: "fmin", faddD: "fadd", fcmge: "fcmge", mla: "mla", fmaxnm: "fmaxnm", fminnm: "fminnm"}[op]
 	kind := "4s"
 	if op == faddD {
 		kind = "2d"

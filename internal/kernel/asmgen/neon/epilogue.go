@@ -60,11 +60,46 @@ func (e *emitter) quantize() {
 		for v := range 4 {
 			e.two(fcvtns, v, v)
 		}
-		// The low halves of each, then the low bytes.
-		e.ins("VUZP1 V1.H8, V0.H8, V0.H8")
-		e.ins("VUZP1 V3.H8, V2.H8, V2.H8")
-		e.ins("VUZP1 V2.B16, V0.B16, V0.B16")
-		e.ins("FMOVQ.P F0, 16(R0)")
+		e.storeBytes(0)
+	})
+}
+
+// storeBytes writes the low bytes of the integers of v to v+3 to where R0 points.
+func (e *emitter) storeBytes(v int) {
+	e.lowBytes(v)
+	e.ins("FMOVQ.P F%d, 16(R0)", v)
+}
+
+// lowBytes gathers them in v.
+func (e *emitter) lowBytes(v int) {
+	for _, w := range []int{v, v + 2} {
+		e.ins("VUZP1 V%d.H8, V%d.H8, V%[2]d.H8", w+1, w)
+	}
+	e.ins("VUZP1 V%d.B16, V%d.B16, V%[2]d.B16", v+2, v)
+}
+
+// quantizeBy emits quantize without division: see inverse.go of the kernel package.
+func (e *emitter) quantizeBy() {
+	e.function("quantizeBy", "writes the codes of x, sixteen at a time, for a grid with an inverse; grid is the values of the least and the greatest code, the inverse, alpha, and zp + offset.",
+		[]arg{{"dst", "*uint8"}, {"x", "*float32"}, {"grid", "*float32"}, {"sixteens", "int"}})
+	const low, high, inverse, alpha, shift = 16, 17, 18, 19, 20
+	for v := low; v <= shift; v++ {
+		e.ins("VLD1R.P 4(R2), [V%d.S4]", v)
+	}
+	e.loop(3, func() {
+		for q := range 4 {
+			x := 4 + q
+			e.ins("FMOVQ.P 16(R1), F%d", x)
+			e.three(fmaxnm, x, x, low)
+			e.three(fminnm, x, x, high)
+			e.three(fmulV, q, x, inverse)
+			e.ins("VFMLS V%d.S4, V%d.S4, V%d.S4", alpha, q, x)
+			e.ins("VFMLA V%d.S4, V%d.S4, V%d.S4", inverse, x, q)
+			e.two(frintn, q, q)
+			e.three(fadd, q, q, shift)
+			e.two(fcvtns, q, q)
+		}
+		e.storeBytes(0)
 	})
 }
 

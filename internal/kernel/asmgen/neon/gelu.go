@@ -50,9 +50,7 @@ func (e *emitter) gelu() {
 			e.ins("VADD V%d.S4, V%d.S4, V%[2]d.S4", one, k)
 			e.ins("VADD V%d.S4, V%d.S4, V%[2]d.S4", t, k)
 		}
-		e.ins("VUZP1 V9.H8, V8.H8, V8.H8")
-		e.ins("VUZP1 V11.H8, V10.H8, V10.H8")
-		e.ins("VUZP1 V10.B16, V8.B16, V8.B16")
+		e.lowBytes(index)
 		e.ins("VTBL V8.B16, [V24.B16, V25.B16, V26.B16, V27.B16], V8.B16")
 		e.ins("FMOVQ.P F8, 16(R0)")
 	})

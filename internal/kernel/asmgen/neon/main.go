@@ -27,6 +27,7 @@ func main() {
 	e.affine("affine", false)
 	e.affine("affineAdd", true)
 	e.quantize()
+	e.quantizeBy()
 	e.exp()
 	e.most()
 	e.scale()
