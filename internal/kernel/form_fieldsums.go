@@ -56,13 +56,7 @@ func (f fieldSums) unpack(dst, src []uint8, width, k int) []uint8 {
 }
 
 func (f fieldSums) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
-	row := f.leftBytes(k)
-	w.left = grow(w.left, TileRows*row)
-	for i := 0; i < m; i += TileRows {
-		rows := min(TileRows, m-i)
-		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, nil, 0, tile[i*ldt:], ldt)
-	}
+	tileRows(f, w, panel, k, m, a, lda, tile, ldt)
 }
 
 func (f fieldSums) leftBytes(k int) int { return (8*(f.groups(k)+1) + 63) &^ 63 }

@@ -131,13 +131,7 @@ func (f formLookup) unpack(dst, src []uint8, _, k int) []uint8 {
 }
 
 func (f formLookup) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
-	row := f.leftBytes(k)
-	w.left = grow(w.left, TileRows*row)
-	for i := 0; i < m; i += TileRows {
-		rows := min(TileRows, m-i)
-		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, nil, 0, tile[i*ldt:], ldt)
-	}
+	tileRows(f, w, panel, k, m, a, lda, tile, ldt)
 }
 
 // leftBytes is the size of a row of table offsets, 16 bits for a group, in whole blocks.

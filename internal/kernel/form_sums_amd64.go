@@ -60,12 +60,7 @@ func (f formSums) unpack(dst, src []uint8, bits, k int) []uint8 {
 }
 
 func (f formSums) tile(w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
-	w.left = grow(w.left, TileRows*f.leftBytes(k))
-	for i := 0; i < m; i += TileRows {
-		rows := min(TileRows, m-i)
-		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
-		f.tileLeft(w, panel, k, rows, w.left, a[i*lda:], lda, tile[i*ldt:], ldt)
-	}
+	tileRows(f, w, panel, k, m, a, lda, tile, ldt)
 }
 
 func (formSums) leftBytes(int) int { return 4 }

@@ -42,3 +42,14 @@ func (w *Workspace) TileLeft(rows int, left, a []uint8, lda int, tile []int32, l
 	need("a", len(a), extent(rows, (w.k+3)&^3, lda))
 	f.tileLeft(w, w.panel, w.k, rows, left, a, lda, tile, ldt)
 }
+
+// tileRows is Tile by PackLeft and TileLeft, a few rows at a time.
+func tileRows[F leftForm](f F, w *Workspace, panel []uint8, k, m int, a []uint8, lda int, tile []int32, ldt int) {
+	row := f.leftBytes(k)
+	w.left = grow(w.left, TileRows*row)
+	for i := 0; i < m; i += TileRows {
+		rows := min(TileRows, m-i)
+		f.packLeft(w, k, w.left, rows, a[i*lda:], lda)
+		f.tileLeft(w, panel, k, rows, w.left, a[i*lda:], lda, tile[i*ldt:], ldt)
+	}
+}
