@@ -5,9 +5,10 @@
 // The idea. A vision transformer spends nearly all of its time in a dozen
 // loops. Each loop is written here twice: once in plain Go (the "twin", which
 // runs on every machine and says what the result means) and once in generated
-// assembly for AVX2+FMA and AVX-512; on arm64 (NEON) the matrix products and the loops
-// of packed models have assembly, and those of training alone are the twins. The widest set that the processor
-// offers is chosen when the program starts; the environment variable
+// assembly for AVX2+FMA and AVX-512; on arm64 (NEON) the matrix products and the
+// loops of packed models have assembly, and those of training alone are the twins.
+// The widest set that the processor offers is chosen when the program starts; the
+// environment variable
 //
 //	QVITC_CPU=avx512 | avx2 | neon | portable
 //
