@@ -134,11 +134,7 @@ func panel(m machine, op product, nv int) {
 		}
 		ADDQ(bs, b)
 		for i := range r {
-			src := Mem{Base: bases[i/3]}
-			if i%3 > 0 {
-				src.Index, src.Scale = rs, uint8(i%3)
-			}
-			VBROADCASTSS(src, av(i))
+			VBROADCASTSS(rowAt(bases, rs, i), av(i))
 			for j := range nv {
 				op.step(bv(j), av(i), acc(i, j), m.v(maxRows*nv+nv+1))
 			}

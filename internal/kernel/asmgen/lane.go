@@ -105,14 +105,28 @@ func length(slice string) reg.GPVirtual {
 	return r
 }
 
-// scalar broadcasts a float32 argument.
-func (m machine) scalar(name string) reg.VecVirtual {
-	a, err := Param(name).Resolve()
+// param is an argument where it lies, for what a register is not worth it.
+func param(name string) Mem {
+	p, err := Param(name).Resolve()
 	if err != nil {
 		panic(err)
 	}
+	return p.Addr
+}
+
+// rowAt is row i of a block whose rows lie ld apart: bases are every third.
+func rowAt(bases []reg.GPPhysical, ld reg.Register, i int) Mem {
+	s := Mem{Base: bases[i/3]}
+	if i%3 > 0 {
+		s.Index, s.Scale = ld, uint8(i%3)
+	}
+	return s
+}
+
+// scalar broadcasts a float32 argument.
+func (m machine) scalar(name string) reg.VecVirtual {
 	v := m.vec()
-	VBROADCASTSS(a.Addr, v)
+	VBROADCASTSS(param(name), v)
 	return v
 }
 

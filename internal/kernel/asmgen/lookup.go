@@ -98,13 +98,6 @@ func lookupTile(m machine) {
 	m.fn("lookupTile", "(offsets *uint16, ldo int, panel *uint8, groups int, table *uint8, bias int32, dst *int32, ldt int, rows int)",
 		"looks up rows of table offsets by a panel of indices and subtracts bias; ldo and ldt are in bytes, groups and rows are positive.")
 	// Arguments that no inner loop needs stay where they are.
-	param := func(name string) Mem {
-		p, err := Param(name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return p.Addr
-	}
 	bases := []reg.GPPhysical{reg.R8, reg.R9, reg.R10}
 	ldo, table, b, left, chunk, at, dst := reg.RAX, reg.RBX, reg.RCX, reg.RDX, reg.RSI, reg.RDI, reg.R11
 	Load(Param("ldo"), ldo)
@@ -146,11 +139,7 @@ func lookupTile(m machine) {
 			VMOVDQU64(Mem{Base: b}, index)
 			ADDQ(Imm(64), b)
 			for i := range r {
-				from := Mem{Base: bases[i/3]}
-				if i%3 > 0 {
-					from.Index, from.Scale = ldo, uint8(i%3)
-				}
-				MOVWLZX(from, at.As32())
+				MOVWLZX(rowAt(bases, ldo, i), at.As32())
 				entry := Mem{Base: table, Index: at, Scale: 1}
 				if first {
 					VPERMB(entry, index, s(i))

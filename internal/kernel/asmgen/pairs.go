@@ -47,13 +47,6 @@ const (
 func pairsTile(m machine) {
 	m.fn("pairsTile", "(offsets *uint8, ldo int, panel *uint8, groups int, table *uint8, bias int32, dst *int32, ldt int, rows int)",
 		"looks up rows of table offsets by a panel of indices and subtracts bias; ldo and ldt are in bytes, groups and rows are positive.")
-	param := func(name string) Mem {
-		p, err := Param(name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return p.Addr
-	}
 	bases := []reg.GPPhysical{reg.R8, reg.R9}
 	table, b, left, at, dst, count := reg.RBX, reg.RCX, reg.RDX, reg.RDI, reg.R11, reg.R12
 	Load(Param("table"), table)

@@ -180,13 +180,6 @@ func tileSums(m machine, name string, rows, vectors int) {
 	Load(Param("ldt"), ldt)
 	Load(Param("rows"), count)
 	Load(Param("ahead"), fetch)
-	param := func(name string) Mem {
-		p, err := Param(name).Resolve()
-		if err != nil {
-			panic(err)
-		}
-		return p.Addr
-	}
 	terms, columns, lines := param("terms"), param("columns"), param("lines")
 	acc := func(i, j int) reg.VecPhysical { return m.v(i*vectors + j) }
 	low := func(j int) reg.VecPhysical { return m.v(rows*vectors + j) }
@@ -195,13 +188,6 @@ func tileSums(m machine, name string, rows, vectors int) {
 	codes := func(i int) reg.VecPhysical { return m.v(free + i) }
 	temps, turn := 32-free-2, 0
 	temp := func() reg.VecPhysical { turn++; return m.v(free + 2 + turn%temps) }
-	at := func(i, disp int) Mem {
-		s := Mem{Base: bases[i/3], Disp: disp}
-		if i%3 > 0 {
-			s.Index, s.Scale = lda, uint8(i%3)
-		}
-		return s
-	}
 	next, done, enough := label("next"), label("done"), label("enough")
 	blocks := make([]string, rows+1)
 	for r := range blocks {
@@ -263,8 +249,8 @@ func tileSums(m machine, name string, rows, vectors int) {
 		PREFETCHT1(Mem{Base: fetch})
 		ADDQ(move, fetch)
 		for i := range r {
-			VPBROADCASTD(at(i, 0), codes(0))
-			VPBROADCASTD(at(i, 4), codes(1))
+			VPBROADCASTD(rowAt(bases, lda, i), codes(0))
+			VPBROADCASTD(rowAt(bases, lda, i).Offset(4), codes(1))
 			for j := range vectors {
 				x, y := temp(), temp()
 				VPADDB(codes(0), raised(j), x)

@@ -112,16 +112,13 @@ func tile(m machine, name string, p dotProduct) {
 	MOVQ(steps, k)
 	if p.ahead {
 		// One line a step while there are any left.
-		lines, err := Param("lines").Resolve()
-		if err != nil {
-			panic(err)
-		}
+		lines := param("lines")
 		enough := label("enough")
 		XORQ(move, move)
-		CMPQ(lines.Addr, Imm(0))
+		CMPQ(lines, Imm(0))
 		JLE(LabelRef(enough))
 		MOVQ(U32(64), move)
-		SUBQ(k, lines.Addr)
+		SUBQ(k, lines)
 		Label(enough)
 	}
 	for r := 1; r < p.rows; r++ {
@@ -146,11 +143,7 @@ func tile(m machine, name string, p dotProduct) {
 			ADDQ(move, fetch)
 		}
 		for i := range r {
-			src := Mem{Base: bases[i/3]}
-			if i%3 > 0 {
-				src.Index, src.Scale = lda, uint8(i%3)
-			}
-			VPBROADCASTD(src, av(i))
+			VPBROADCASTD(rowAt(bases, lda, i), av(i))
 			for j := range nv {
 				if m.wide() {
 					p.step(bv(j), av(i), acc(i, j), nil)

@@ -37,13 +37,6 @@ func wordSums(m machine) {
 	bp := func(j int) reg.VecPhysical { return m.v(rows*nv + j) }
 	bq := func(j int) reg.VecPhysical { return m.v(rows*nv + nv + j) }
 	x, y, s, t := m.v(28), m.v(29), m.v(30), m.v(31)
-	at := func(base []reg.GPPhysical, i int) Mem {
-		src := Mem{Base: base[i/3]}
-		if i%3 > 0 {
-			src.Index, src.Scale = lda, uint8(i%3)
-		}
-		return src
-	}
 	next, done := label("next"), label("done")
 	blocks := make([]string, rows+1)
 	for r := range blocks {
@@ -66,11 +59,7 @@ func wordSums(m machine) {
 	for r := rows; r >= 1; r-- {
 		Label(blocks[r])
 		more, ready := label("more"), label("ready")
-		add, err := Param("add").Resolve()
-		if err != nil {
-			panic(err)
-		}
-		CMPQ(add.Addr, Imm(0))
+		CMPQ(param("add"), Imm(0))
 		JNE(LabelRef(more))
 		for j := range nv {
 			VMOVDQU32(Mem{Base: panel, Disp: (j - nv) * m.bytes()}, bp(j))
@@ -99,8 +88,8 @@ func wordSums(m machine) {
 		}
 		ADDQ(I32(int32(2*nv*m.bytes())), b)
 		for i := range r {
-			VPBROADCASTD(at(first, i), x)
-			VPBROADCASTD(at(second, i), y)
+			VPBROADCASTD(rowAt(first, lda, i), x)
+			VPBROADCASTD(rowAt(second, lda, i), y)
 			for j := range nv {
 				VPADDW(x, bq(j), s)
 				VPADDW(y, bp(j), t)
@@ -120,7 +109,7 @@ func wordSums(m machine) {
 			VMOVDQU32(Mem{Base: b, Disp: j * m.bytes()}, bp(j))
 		}
 		for i := range r {
-			VPBROADCASTD(at(first, i), x)
+			VPBROADCASTD(rowAt(first, lda, i), x)
 			for j := range nv {
 				VPDPWSSD(bp(j), x, acc(i, j))
 			}
