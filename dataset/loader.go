@@ -180,8 +180,16 @@ func (l *Loader) Shape() Shape { return l.shape }
 // Len returns the number of images of an epoch, with those of a last batch that DropLast leaves out.
 func (l *Loader) Len() int { return len(l.usable) }
 
-// Fixed tells whether the image of a place of the split is the same in every epoch: nothing is augmented.
-func (l *Loader) Fixed() bool { return l.opt.Augment == (Augment{}) }
+// Forms returns in how many forms an image is shown over the epochs: 1, 2 where it is mirrored or not, 0 for any number.
+func (l *Loader) Forms() int {
+	switch l.opt.Augment {
+	case Augment{}:
+		return 1
+	case Augment{Flip: true}:
+		return 2
+	}
+	return 0
+}
 
 // Batches returns the number of batches of an epoch.
 func (l *Loader) Batches() int {

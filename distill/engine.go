@@ -31,8 +31,9 @@ type engine struct {
 	sum              [][]float32 // where workers do several shards; made when needed
 
 	data     Source
+	shared   *TeacherCache // of the job; nil: one of its own
 	mayCache bool          // the teacher's answers may be kept
-	cache    *teacherCache // nil where they are not
+	cache    *cached       // nil where they are not
 }
 
 // tap is q or k of one attention.
@@ -56,12 +57,13 @@ type worker struct {
 	rows             [3][][]float32
 
 	answers  answers
-	kept     [][]float32 // answers of the shard's images
+	keys     []answerKey // of the shard's images
+	kept     [][]float32 // their answers
 	recalled []float32
 }
 
 func newEngine(j *Job, params []Param, o Options) (*engine, error) {
-	e := &engine{student: j.Student, opt: o, phases: j.Phases, plans: map[int]*plan{}, data: j.Data}
+	e := &engine{student: j.Student, opt: o, phases: j.Phases, plans: map[int]*plan{}, data: j.Data, shared: j.TeacherCache}
 	for _, p := range params {
 		e.params = append(e.params, p.Value)
 	}
@@ -142,7 +144,7 @@ func (e *engine) plan(n int) (*plan, error) {
 	}
 	p.classes = k
 	if e.cache == nil && len(e.plans) == 0 {
-		e.cache = e.newTeacherCache(e.data, p, n)
+		e.cache = e.newCached(e.data, p, n)
 	}
 	if err := p.measureTaps(e, n); err != nil {
 		return nil, err

@@ -50,9 +50,9 @@ type Options struct {
 	// MaxMemory bounds the bytes of activations, gradients, moments and teacher of
 	// all threads together; parts of the student then run forward twice. 0: none.
 	MaxMemory int64
-	// TeacherCache bounds the bytes of the teacher's answers that are kept from the
-	// first epoch on where images come back unchanged; 512 MiB, negative: none.
-	// Neither changes the result.
+	// TeacherCache bounds the bytes of the teacher's answers that are kept where
+	// images come back unchanged or mirrored; 512 MiB, negative: none. Neither
+	// changes the result.
 	TeacherCache int64
 
 	Outlier float64 // skip a step whose loss is this many deviations above its window; 0: never

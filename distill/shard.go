@@ -147,7 +147,7 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 		return sum, fmt.Errorf("student: %w", err)
 	}
 	lap(phaseForward)
-	te, err := w.teach(e, b, lo, hi, x)
+	te, err := w.teach(e, n, x)
 	if err != nil {
 		return sum, fmt.Errorf("teacher: %w", err)
 	}

@@ -1,36 +1,62 @@
 package distill
 
 import (
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+	"strings"
 	"sync"
 
-	"github.com/qvitc/qvitc/dataset"
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/runtime"
 )
 
-// fixed is a Source that tells whether its images stay as they are: the image of
-// a place in Batch.Index is then the same numbers in every epoch.
-type fixed interface {
-	Fixed() bool
-	Len() int // images of an epoch
+// repeated is a Source that shows every image in few forms only, such as mirrored
+// or not: its answers come back in later epochs.
+type repeated interface {
+	Forms() int // of an image; 0: as many as there are epochs
+	Len() int   // images of an epoch
 }
 
-// teacherCache holds what the teacher gives for each image: logits, and queries
-// and keys where DGD compares them. The teacher treats every image of a batch
-// alike, so its answers are the same bits whether they are kept or computed.
-type teacherCache struct {
-	values []*ir.Value
-	mu     sync.Mutex
-	images map[int][]float32 // by place; the parts of values, one after the other
+// TeacherCache keeps what one teacher gives for an image, found by the pixels:
+// logits, and queries and keys where DGD compares them. The teacher treats every
+// image of a batch alike, so its answers are the same bits whether they are kept
+// or computed. Jobs with the same teacher may share one, also at the same time.
+type TeacherCache struct {
+	seed [2]maphash.Seed
+	mu   sync.Mutex
+	kept map[answerKey][]float32
+	size int64 // bytes of the answers
+}
+
+// answerKey names the answers for an image: which values of the teacher, and a
+// hash of the pixels.
+type answerKey struct {
+	values string
+	image  [2]uint64
+}
+
+// NewTeacherCache returns an empty cache.
+func NewTeacherCache() *TeacherCache {
+	return &TeacherCache{seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, kept: map[answerKey][]float32{}}
+}
+
+// cached is a TeacherCache as one engine uses it.
+type cached struct {
+	*TeacherCache
+	values []*ir.Value // of the teacher, logits first; their parts for an image lie one after the other
+	logits int
+	names  string
+	limit  int64
 }
 
 // defaultTeacherCache is the memory that is given to it unless asked otherwise.
 const defaultTeacherCache = 512 << 20
 
-// cacheable tells whether the images come back unchanged.
+// cacheable tells whether answers may be asked for again.
 func (e *engine) cacheable(data Source) bool {
-	s, ok := data.(fixed)
-	return e.teacher != nil && ok && s.Fixed() && e.opt.Epochs > 1 && e.cacheLimit() > 0
+	s, ok := data.(repeated)
+	return e.teacher != nil && ok && s.Forms() > 0 && (e.opt.Epochs > 1 || e.shared != nil) && e.cacheLimit() > 0
 }
 
 // cacheLimit is the memory for the teacher's answers in bytes.
@@ -45,25 +71,51 @@ func (e *engine) cacheLimit() int64 {
 	return limit
 }
 
-// newTeacherCache makes a cache where the answers for all images fit the limit;
-// nil otherwise.
-func (e *engine) newTeacherCache(data Source, p *plan, n int) *teacherCache {
+// newCached makes a cache, or takes the job's, where the answers for all forms of
+// all images fit the limit; nil otherwise.
+func (e *engine) newCached(data Source, p *plan, n int) *cached {
 	if !e.mayCache {
 		return nil
 	}
-	c := &teacherCache{images: map[int][]float32{}}
+	c := &cached{TeacherCache: e.shared, logits: len(e.logits[1]), limit: e.cacheLimit()}
 	c.values = append(c.values, e.logits[1]...)
 	for _, t := range e.taps {
 		c.values = append(c.values, t.t)
 	}
 	size := 0
+	var names []string
 	for _, v := range c.values {
 		size += elements(p.teacher.Shape(v))
+		names = append(names, ir.Quote(v.Name))
 	}
-	if 4*int64(size/n)*int64(data.(fixed).Len()) > e.cacheLimit() {
+	all := data.(repeated)
+	if 4*int64(size/n)*int64(all.Len())*int64(all.Forms()) > c.limit {
 		return nil
 	}
+	c.names = strings.Join(names, " ")
+	if c.TeacherCache == nil {
+		c.TeacherCache = NewTeacherCache()
+	}
 	return c
+}
+
+// key is where the answers for an image are kept.
+func (c *cached) key(x []float32) answerKey {
+	k := answerKey{values: c.names}
+	for i, seed := range c.seed {
+		var h maphash.Hash
+		h.SetSeed(seed)
+		var b [256]byte
+		for at := 0; at < len(x); at += 64 {
+			part := b[:0]
+			for _, v := range x[at:min(at+64, len(x))] {
+				part = binary.LittleEndian.AppendUint32(part, math.Float32bits(v))
+			}
+			h.Write(part)
+		}
+		k.image[i] = h.Sum64()
+	}
+	return k
 }
 
 func elements(shape []int) int {
@@ -77,19 +129,18 @@ func elements(shape []int) int {
 // answers are the teacher's logits by head and its taps for one shard.
 type answers struct{ logits, taps [][]float32 }
 
-// teach gives the teacher's answers for images lo to hi of the batch; nil
-// without a teacher.
-func (w *worker) teach(e *engine, b *dataset.Batch, lo, hi int, x []float32) (*answers, error) {
+// teach gives the teacher's answers for the n images of x; nil without a teacher.
+func (w *worker) teach(e *engine, n int, x []float32) (*answers, error) {
 	if e.teacher == nil {
 		return nil, nil
 	}
-	p := e.plans[hi-lo]
+	p := e.plans[n]
 	a := &w.answers
 	a.logits, a.taps = a.logits[:0], a.taps[:0]
-	if w.recall(e, b, p, lo, hi) {
+	if e.cache != nil && w.recall(e.cache, p, n, x) {
 		return a, nil
 	}
-	st, err := runOn(w.teacher, p.teacher, e.teacher, hi-lo, x, nil)
+	st, err := runOn(w.teacher, p.teacher, e.teacher, n, x, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -99,37 +150,38 @@ func (w *worker) teach(e *engine, b *dataset.Batch, lo, hi int, x []float32) (*a
 	for _, t := range e.taps {
 		a.taps = append(a.taps, st.Value(t.t))
 	}
-	if e.cache != nil && len(b.Index) == len(b.Labels) {
-		e.cache.keep(st, b.Index[lo:hi])
+	if e.cache != nil {
+		e.cache.keep(st, w.keys)
 	}
 	return a, nil
 }
 
-// keep copies the answers of a shard.
-func (c *teacherCache) keep(st *runtime.State, index []int) {
-	n := len(index)
-	for i, place := range index {
+// keep copies the answers for the images of the keys, while there is room.
+func (c *cached) keep(st *runtime.State, keys []answerKey) {
+	n := len(keys)
+	for i, key := range keys {
 		var all []float32
 		for _, v := range c.values {
 			x := st.Value(v)
 			all = append(all, x[i*len(x)/n:(i+1)*len(x)/n]...)
 		}
 		c.mu.Lock()
-		c.images[place] = all
+		if size := 4 * int64(len(all)); c.kept[key] == nil && c.size+size <= c.limit {
+			c.kept[key], c.size = all, c.size+size
+		}
 		c.mu.Unlock()
 	}
 }
 
-// recall fills w.answers from the cache if it holds every image of the shard.
-func (w *worker) recall(e *engine, b *dataset.Batch, p *plan, lo, hi int) bool {
-	if e.cache == nil || len(b.Index) != len(b.Labels) {
-		return false
+// recall sets w.keys, and fills w.answers if the cache holds all n images of x.
+func (w *worker) recall(c *cached, p *plan, n int, x []float32) bool {
+	w.keys, w.kept = w.keys[:0], w.kept[:0]
+	for i := range n {
+		w.keys = append(w.keys, c.key(x[i*len(x)/n:(i+1)*len(x)/n]))
 	}
-	c, n := e.cache, hi-lo
-	w.kept = w.kept[:0]
 	c.mu.Lock()
-	for _, place := range b.Index[lo:hi] {
-		w.kept = append(w.kept, c.images[place])
+	for _, k := range w.keys {
+		w.kept = append(w.kept, c.kept[k])
 	}
 	c.mu.Unlock()
 	for _, k := range w.kept {
@@ -154,7 +206,7 @@ func (w *worker) recall(e *engine, b *dataset.Batch, p *plan, lo, hi int) bool {
 			copy(x[i*size:], all[at:at+size])
 		}
 		at += size
-		if k < len(e.logits[1]) {
+		if k < c.logits {
 			a.logits = append(a.logits, x)
 		} else {
 			a.taps = append(a.taps, x)

@@ -19,7 +19,7 @@ func newStill(t *testing.T) still {
 	return still{b}
 }
 
-func (s still) Fixed() bool  { return true }
+func (s still) Forms() int   { return 1 }
 func (s still) Len() int     { return 24 }
 func (s still) Batches() int { return 4 }
 
@@ -53,7 +53,7 @@ func TestTeacherCache(t *testing.T) {
 		}
 		kept := 0
 		if tr.eng.cache != nil {
-			kept = len(tr.eng.cache.images)
+			kept = len(tr.eng.cache.kept)
 		}
 		if on := c.cache == 0; on != (kept == 24) {
 			t.Errorf("%+v: the answers for %d of 24 images are kept", c, kept)
@@ -64,6 +64,32 @@ func TestTeacherCache(t *testing.T) {
 		}
 		if h != want {
 			t.Errorf("%+v gives other bytes", c)
+		}
+	}
+}
+
+// TestSharedTeacherCache trains two students on what one teacher said: the second
+// one's teacher is broken and must not be asked.
+func TestSharedTeacherCache(t *testing.T) {
+	shared := NewTeacherCache()
+	var want string
+	for i, c := range []*TeacherCache{nil, shared, shared} {
+		j := tinyJob(t, Options{Epochs: 1, Threads: 2, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
+		j.Data, j.TeacherCache = newStill(t), c
+		if i == 2 {
+			for _, p := range Params(j.Teacher) {
+				clear(p.Value.Const.F32())
+			}
+		}
+		if _, err := Train(context.Background(), j); err != nil {
+			t.Fatal(err)
+		}
+		h := hash(j.Student)
+		if want == "" {
+			want = h
+		}
+		if h != want {
+			t.Errorf("run %d gives other bytes", i)
 		}
 	}
 }

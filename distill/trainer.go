@@ -28,6 +28,10 @@ type Job struct {
 	Data    Source
 	Options Options
 
+	// TeacherCache takes and gives answers of this teacher, as Options.TeacherCache
+	// allows; nil: one is made for the job.
+	TeacherCache *TeacherCache
+
 	// DropPath lists the inputs of the student beside the image, in their order.
 	DropPath []DropPath
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/spf13/cobra"
 )
@@ -26,6 +27,9 @@ type app struct {
 	// finished, where set, sees a compression at its end, and makes it keep the
 	// curve of its losses.
 	finished func(context.Context, *job) error
+
+	// answers, where set, keeps what teachers gave for the runs after this one.
+	answers map[string]*distill.TeacherCache
 }
 
 func (a *app) root() *cobra.Command {

@@ -115,7 +115,7 @@ func (t *trainFlags) add(c *cobra.Command) {
 	f.IntVar(&t.every, "checkpoint-every", t.every, "steps between checkpoints")
 	t.cache = 512 << 20
 	f.Var(&t.maxMemory, "max-memory", "memory for training; parts of the network then run twice a step, with the same result (off: as much as it takes)")
-	f.Var(&t.cache, "teacher-cache", "memory for the teacher's answers, kept where images are not augmented and all fit")
+	f.Var(&t.cache, "teacher-cache", "memory for the teacher's answers, kept where images are at most mirrored and all fit")
 	f.BoolVar(&t.resume, "resume", false, "go on from the newest good checkpoint; the result is the same bytes as without the break")
 }
 
