@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -107,7 +106,7 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 	total := len(e.Variants) * len(e.Bits) * len(e.Seeds)
 	p := a.longProgress("experiment", total)
 	defer p.done()
-	a.answers = map[string]*distill.TeacherCache{}
+	a.teachers = newTeachers()
 	var cells []cell
 	for _, seed := range e.Seeds {
 		for _, bits := range e.Bits {
@@ -186,7 +185,7 @@ func (e *experiment) args(v variant, bits string, seed uint64) []string {
 // runCell runs one compression in this process, reads its JSON and measures.
 func (a *app) runCell(ctx context.Context, c *cell, m *measureOptions, args []string, output string) error {
 	var buf bytes.Buffer
-	sub := &app{args: args, out: &buf, answers: a.answers, err: io.Discard, finished: func(ctx context.Context, j *job) (err error) {
+	sub := &app{args: args, out: &buf, teachers: a.teachers, err: io.Discard, finished: func(ctx context.Context, j *job) (err error) {
 		c.Curve = thin(j.curve)
 		if m != nil {
 			c.Inside, err = m.measure(ctx, j)

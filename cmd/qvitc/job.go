@@ -105,7 +105,12 @@ func (j *job) open(ctx context.Context) error {
 
 // baseline measures the float model.
 func (j *job) baseline(ctx context.Context) (err error) {
-	if j.teacherEval, err = j.app.evaluate(ctx, "baseline", j.teacher, j.evalSet, j.images); err != nil {
+	name := func() string {
+		return fmt.Sprintf("%s images %s as %s", j.teacherName(), j.evalSet.Digest(), j.images.prep)
+	}
+	if j.teacherEval, err = j.app.teachers.evaluation(name, func() (*distill.Evaluation, error) {
+		return j.app.evaluate(ctx, "baseline", j.teacher, j.evalSet, j.images)
+	}); err != nil {
 		return err
 	}
 	if j.evalSet.Labelled() {

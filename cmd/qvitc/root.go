@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/internal/kernel"
 	"github.com/spf13/cobra"
 )
@@ -28,8 +27,8 @@ type app struct {
 	// curve of its losses.
 	finished func(context.Context, *job) error
 
-	// answers, where set, keeps what teachers gave for the runs after this one.
-	answers map[string]*distill.TeacherCache
+	// teachers, where set, keeps what teachers gave for the runs after this one.
+	teachers *teachers
 }
 
 func (a *app) root() *cobra.Command {

@@ -16,7 +16,7 @@ type training struct {
 	flags   *trainFlags
 	student *ir.Graph // trained in place
 	teacher *ir.Graph // nil: none
-	answers string    // two runs where this is equal have the same teacher
+	known   string    // names the teacher, for what runs share
 	images  *images
 	split   *dataset.Split
 
@@ -54,7 +54,7 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 		frozen[settle.inside(v)] = true
 	}
 	job := distill.Job{
-		Student: g, Teacher: r.teacher, TeacherCache: a.answersOf(r.answers), Data: w, Options: o, DropPath: drops,
+		Student: g, Teacher: r.teacher, TeacherCache: a.teachers.cache(r.known), Data: w, Options: o, DropPath: drops,
 		Frozen: func(p distill.Param) bool { return frozen[p.Value] },
 		Progress: func(s distill.Step) {
 			if r.step != nil {
@@ -80,17 +80,6 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 		err = context.Canceled
 	}
 	return res, w.fail(exitUsage, err)
-}
-
-// answersOf gives what runs share of a teacher's answers; nil where nothing is shared.
-func (a *app) answersOf(teacher string) *distill.TeacherCache {
-	if a.answers == nil {
-		return nil
-	}
-	if a.answers[teacher] == nil {
-		a.answers[teacher] = distill.NewTeacherCache()
-	}
-	return a.answers[teacher]
 }
 
 // trainGraph is the map from the values of a graph to those of the one that is
@@ -142,8 +131,8 @@ func (j *job) train(ctx context.Context) (err error) {
 		step:  step,
 		flags: &j.o.train, student: j.student, teacher: j.teacher, images: j.images, split: j.trainSet, checkpoint: j.checkpoint(),
 		damping: j.o.damping, gradScale: j.o.gradScale, normTeacher: j.o.normTeacher(),
-		answers: fmt.Sprintf("%s %+v", j.teacherSHA, j.o.passes),
-		note:    fmt.Sprintf("%s calib %s of %d zero points %s model %s teacher %s", j.bits, j.o.calib, j.o.samples, j.o.zeroPoints, j.model.sha, j.teacherSHA),
+		known: j.teacherName(),
+		note:  fmt.Sprintf("%s calib %s of %d zero points %s model %s teacher %s", j.bits, j.o.calib, j.o.samples, j.o.zeroPoints, j.model.sha, j.teacherSHA),
 	})
 	return err
 }
