@@ -51,12 +51,14 @@ type cell struct {
 
 func (a *app) experimentCmd() *cobra.Command {
 	var out string
+	var finished bool
 	c := &cobra.Command{
 		Use:   "experiment FILE.yaml",
 		Short: "Run a matrix of compressions and tabulate top-1",
 		Long: `experiment runs compress for every variant, width and seed of a YAML file, keeps
 each result in a JSON-lines file, and prints a Markdown table of mean and spread.
-Run again it goes on where it stopped. Plots go beside the table as SVG: top-1 by
+Run again it goes on where it stopped; --finished tabulates what is there and
+runs nothing. Plots go beside the table as SVG: top-1 by
 width (FILE.svg), the losses over the steps (FILE.curve.svg) and, where the file
 has the key measure, the entropy of q and k with and without IRM, their values
 against the fitted Gaussian, and how far attention looks in the float and in the
@@ -72,13 +74,14 @@ measure, as {bits: 4, samples: 64}.`,
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.experiment(c.Context(), args[0], out) },
+		RunE: func(c *cobra.Command, args []string) error { return a.experiment(c.Context(), args[0], out, finished) },
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "results file (default FILE.jsonl); the table goes to FILE.md beside it")
+	c.Flags().BoolVar(&finished, "finished", false, "tabulate the runs that are finished, start none")
 	return c
 }
 
-func (a *app) experiment(ctx context.Context, file, out string) error {
+func (a *app) experiment(ctx context.Context, file, out string, finished bool) error {
 	e, err := readExperiment(file)
 	if err != nil {
 		return err
@@ -117,6 +120,9 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 					c = old
 				}
 				c.Variant, c.Bits, c.Seed = v.Name, bits, seed
+				if c.Result == nil && finished {
+					continue
+				}
 				if c.Result == nil {
 					if err := a.runCell(ctx, &c, e.Measure, args, filepath.Join(tmp, "cell.onnx")); err != nil {
 						return cellFailure(err, args, out)
@@ -133,6 +139,9 @@ func (a *app) experiment(ctx context.Context, file, out string) error {
 				p.at(len(cells), fmt.Sprintf("%s %s seed %d: %.2f %%", v.Name, bits, seed, 100*c.Result.Top1Student))
 			}
 		}
+	}
+	if len(cells) == 0 {
+		return failf(exitUsage, "the same command without --finished starts them", "%s: no run of %s is finished", out, file)
 	}
 	table := e.table(file, cells)
 	base := strings.TrimSuffix(out, filepath.Ext(out))

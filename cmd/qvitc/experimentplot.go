@@ -39,26 +39,22 @@ func (e *experiment) plot(base string, cells []cell) (files []string, err error)
 // a point for each variant. The float model is the dashed line.
 func (e *experiment) accuracyChart(cells []cell) svg.Chart {
 	float := 100 * cells[0].Result.Top1Teacher
-	mean := func(variant, bits string) (m, s float64) {
-		var x []float64
-		for _, c := range cells {
-			if c.Variant == variant && c.Bits == bits {
-				x = append(x, 100*c.Result.Top1Student)
-			}
-		}
+	mean := func(variant, bits string) (m, s float64, any bool) {
+		x := accuracies(cells, variant, bits)
 		m, s = stat.MeanStdDev(x, nil)
 		if len(x) < 2 {
 			s = 0
 		}
-		return m, s
+		return m, s, len(x) > 0
 	}
 	c := svg.Chart{Title: e.Title, Y: "top-1, %", Labels: e.Bits, Line: &float}
 	if len(e.Bits) == 1 {
 		c.Points, c.Labels = true, nil
 		var s svg.Series
 		for _, v := range e.Variants {
-			m, d := mean(v.Name, e.Bits[0])
-			c.Labels, s.Y, s.Err = append(c.Labels, v.Name), append(s.Y, m), append(s.Err, d)
+			if m, d, ok := mean(v.Name, e.Bits[0]); ok {
+				c.Labels, s.Y, s.Err = append(c.Labels, v.Name), append(s.Y, m), append(s.Err, d)
+			}
 		}
 		c.Series = []svg.Series{s}
 		return c
@@ -67,10 +63,13 @@ func (e *experiment) accuracyChart(cells []cell) svg.Chart {
 		s := svg.Series{Name: v.Name}
 		shift := 0.05 * (float64(i) - float64(len(e.Variants)-1)/2) // so that error bars do not cover each other
 		for k, bits := range e.Bits {
-			m, d := mean(v.Name, bits)
-			s.X, s.Y, s.Err = append(s.X, float64(k)+shift), append(s.Y, m), append(s.Err, d)
+			if m, d, ok := mean(v.Name, bits); ok {
+				s.X, s.Y, s.Err = append(s.X, float64(k)+shift), append(s.Y, m), append(s.Err, d)
+			}
 		}
-		c.Series = append(c.Series, s)
+		if len(s.X) > 0 {
+			c.Series = append(c.Series, s)
+		}
 	}
 	return c
 }

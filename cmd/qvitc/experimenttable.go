@@ -9,8 +9,8 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// table is the Markdown table of mean and sample deviation over the seeds,
-// best mean of each width in bold.
+// table is the Markdown table of mean and sample deviation over the finished
+// seeds, best mean of each width in bold.
 func (e *experiment) table(file string, cells []cell) string {
 	var b strings.Builder
 	first := cells[0].Result
@@ -19,7 +19,11 @@ func (e *experiment) table(file string, cells []cell) string {
 	for _, k := range slices.Sorted(maps.Keys(e.Flags)) {
 		fmt.Fprintf(&b, ", %s %s", k, e.Flags[k])
 	}
-	b.WriteString(".\nTop-1 in %, mean ± sample deviation over the seeds.\n\n| variant |")
+	b.WriteString(".\nTop-1 in %, mean ± sample deviation over the seeds")
+	if len(cells) < len(e.Variants)*len(e.Bits)*len(e.Seeds) {
+		b.WriteString("; in brackets how many of them, where some are not finished")
+	}
+	b.WriteString(".\n\n| variant |")
 	for _, w := range e.Bits {
 		fmt.Fprintf(&b, " %s |", w)
 	}
@@ -28,17 +32,19 @@ func (e *experiment) table(file string, cells []cell) string {
 	text := map[string]string{}
 	for _, w := range e.Bits {
 		for _, v := range e.Variants {
-			var x []float64
-			for _, c := range cells {
-				if c.Variant == v.Name && c.Bits == w {
-					x = append(x, 100*c.Result.Top1Student)
-				}
+			x := accuracies(cells, v.Name, w)
+			key := v.Name + " " + w
+			if len(x) == 0 {
+				text[key], means[key] = "–", -1
+				continue
 			}
 			m, s := stat.MeanStdDev(x, nil)
-			key := v.Name + " " + w
 			text[key] = fmt.Sprintf("%.2f", m)
 			if len(x) > 1 {
 				text[key] += fmt.Sprintf(" ± %.2f", s)
+			}
+			if len(x) < len(e.Seeds) {
+				text[key] += fmt.Sprintf(" (%d)", len(x))
 			}
 			means[key], means[w] = m, max(means[w], m)
 		}
@@ -66,4 +72,14 @@ func (e *experiment) table(file string, cells []cell) string {
 	}
 	b.WriteString(".\n")
 	return b.String()
+}
+
+// accuracies are the top-1 of a variant at a width in %, one for each finished seed.
+func accuracies(cells []cell, variant, bits string) (x []float64) {
+	for _, c := range cells {
+		if c.Variant == variant && c.Bits == bits {
+			x = append(x, 100*c.Result.Top1Student)
+		}
+	}
+	return x
 }
