@@ -30,10 +30,9 @@ type engine struct {
 	total            [][]float32 // gradients of the batch; the first worker's or sum
 	sum              [][]float32 // where workers do several shards; made when needed
 
-	data     Source
-	shared   *TeacherCache // of the job; nil: one of its own
-	mayCache bool          // the teacher's answers may be kept
-	cache    *cached       // nil where they are not
+	data   Source
+	shared *TeacherCache // of the job; nil: one of its own
+	cache  *cached       // nil where the teacher's answers are not kept
 }
 
 // tap is q or k of one attention.
@@ -99,7 +98,6 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 		w := &worker{student: map[int]*runtime.State{}, teacher: map[int]*runtime.State{}, dgd: map[*dgdPlan]*dgdState{}, grads: zeros(params)}
 		e.workers = append(e.workers, w)
 	}
-	e.mayCache = e.cacheable(j.Data)
 	return e, nil
 }
 
@@ -131,6 +129,9 @@ func (e *engine) plan(n int) (*plan, error) {
 			return nil, fmt.Errorf("teacher: %w", err)
 		}
 	}
+	if e.cache == nil && len(e.plans) == 0 {
+		e.cache = e.newCached(p, n)
+	}
 	c := runtime.Config{Batch: n, Train: true, Params: e.params, FastBackward: e.opt.FastBackward, Taps: notOutputs(e.student, e.logits[0], taps[0])}
 	if err = e.compileStudent(c, p); err != nil {
 		return nil, fmt.Errorf("student: %w", err)
@@ -143,9 +144,6 @@ func (e *engine) plan(n int) (*plan, error) {
 		return nil, fmt.Errorf("the teacher has %d classes, the student %d", p.classes, k)
 	}
 	p.classes = k
-	if e.cache == nil && len(e.plans) == 0 {
-		e.cache = e.newCached(e.data, p, n)
-	}
 	if err := p.measureTaps(e, n); err != nil {
 		return nil, err
 	}

@@ -38,8 +38,8 @@ func (e *engine) fixedMemory(p *plan, workers int64) int64 {
 	if p.teacher != nil {
 		n += workers * p.teacher.Memory()
 	}
-	if e.mayCache {
-		n += e.cacheLimit()
+	if e.cache != nil {
+		n += e.cache.need
 	}
 	return n
 }

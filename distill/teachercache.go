@@ -48,16 +48,11 @@ type cached struct {
 	logits int
 	names  string
 	limit  int64
+	need   int64 // bytes for all forms of all images
 }
 
 // defaultTeacherCache is the memory that is given to it unless asked otherwise.
 const defaultTeacherCache = 512 << 20
-
-// cacheable tells whether answers may be asked for again.
-func (e *engine) cacheable(data Source) bool {
-	s, ok := data.(repeated)
-	return e.teacher != nil && ok && s.Forms() > 0 && (e.opt.Epochs > 1 || e.shared != nil) && e.cacheLimit() > 0
-}
 
 // cacheLimit is the memory for the teacher's answers in bytes.
 func (e *engine) cacheLimit() int64 {
@@ -71,10 +66,11 @@ func (e *engine) cacheLimit() int64 {
 	return limit
 }
 
-// newCached makes a cache, or takes the job's, where the answers for all forms of
-// all images fit the limit; nil otherwise.
-func (e *engine) newCached(data Source, p *plan, n int) *cached {
-	if !e.mayCache {
+// newCached makes a cache, or takes the job's, where answers may be asked for again
+// and those for all forms of all images fit the limit; nil otherwise.
+func (e *engine) newCached(p *plan, n int) *cached {
+	all, ok := e.data.(repeated)
+	if e.teacher == nil || !ok || all.Forms() == 0 || e.opt.Epochs <= 1 && e.shared == nil {
 		return nil
 	}
 	c := &cached{TeacherCache: e.shared, logits: len(e.logits[1]), limit: e.cacheLimit()}
@@ -88,8 +84,7 @@ func (e *engine) newCached(data Source, p *plan, n int) *cached {
 		size += elements(p.teacher.Shape(v))
 		names = append(names, ir.Quote(v.Name))
 	}
-	all := data.(repeated)
-	if 4*int64(size/n)*int64(all.Len())*int64(all.Forms()) > c.limit {
+	if c.need = 4 * int64(size/n) * int64(all.Len()) * int64(all.Forms()); c.need > c.limit {
 		return nil
 	}
 	c.names = strings.Join(names, " ")
