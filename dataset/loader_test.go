@@ -279,3 +279,15 @@ func BenchmarkFashionMNISTBatch(b *testing.B) {
 		}
 	}
 }
+
+func TestForms(t *testing.T) {
+	for _, c := range []struct {
+		a    Augment
+		want int
+	}{{Augment{}, 1}, {Augment{Flip: true}, 2}, {Augment{Pad: 1}, 0}, {Augment{Flip: true, Pad: 1}, 0}} {
+		l := mustLoader(t, greySet(t, 4), Preprocess{}, Shape{1, 6, 5}, LoaderOptions{Batch: 2, Augment: c.a})
+		if got := l.Forms(); got != c.want {
+			t.Errorf("%+v: %d forms, want %d", c.a, got, c.want)
+		}
+	}
+}
