@@ -97,19 +97,20 @@ func (e *engine) newCached(p *plan, n int) *cached {
 // key is where the answers for an image are kept.
 func (c *cached) key(x []float32) answerKey {
 	k := answerKey{values: c.names}
+	var h [2]maphash.Hash
 	for i, seed := range c.seed {
-		var h maphash.Hash
-		h.SetSeed(seed)
-		var b [256]byte
-		for at := 0; at < len(x); at += 64 {
-			part := b[:0]
-			for _, v := range x[at:min(at+64, len(x))] {
-				part = binary.LittleEndian.AppendUint32(part, math.Float32bits(v))
-			}
-			h.Write(part)
-		}
-		k.image[i] = h.Sum64()
+		h[i].SetSeed(seed)
 	}
+	var b [256]byte
+	for at := 0; at < len(x); at += 64 {
+		part := b[:0]
+		for _, v := range x[at:min(at+64, len(x))] {
+			part = binary.LittleEndian.AppendUint32(part, math.Float32bits(v))
+		}
+		h[0].Write(part)
+		h[1].Write(part)
+	}
+	k.image = [2]uint64{h[0].Sum64(), h[1].Sum64()}
 	return k
 }
 

@@ -47,6 +47,8 @@ type cell struct {
 
 	Curve  []curvePoint `json:"curve,omitempty"`  // losses of the training
 	Inside *inside      `json:"inside,omitempty"` // what Measure asked for
+
+	args []string // the command line
 }
 
 func (a *app) experimentCmd() *cobra.Command {
@@ -93,52 +95,11 @@ func (a *app) experiment(ctx context.Context, file, out string, finished bool) e
 	if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp("", "qvitc-experiment")
-	if err != nil {
-		return fail(exitIO, err)
-	}
-	defer os.RemoveAll(tmp)
-	results, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o666)
-	if err != nil {
-		return fail(exitIO, err)
-	}
-	defer results.Close()
-	if err := endLine(results); err != nil {
-		return fail(exitIO, err)
-	}
-	total := len(e.Variants) * len(e.Bits) * len(e.Seeds)
-	p := a.longProgress("experiment", total)
-	defer p.done()
-	a.teachers = newTeachers()
-	var cells []cell
-	for _, seed := range e.Seeds {
-		for _, bits := range e.Bits {
-			for _, v := range e.Variants {
-				args := e.args(v, bits, seed)
-				c := cell{Key: strings.Join(args, " ")}
-				if old, ok := done[c.Key]; ok && (e.Measure == nil || old.Inside != nil) {
-					c = old
-				}
-				c.Variant, c.Bits, c.Seed = v.Name, bits, seed
-				if c.Result == nil && finished {
-					continue
-				}
-				if c.Result == nil {
-					if err := a.runCell(ctx, &c, e.Measure, args, filepath.Join(tmp, "cell.onnx")); err != nil {
-						return cellFailure(err, args, out)
-					}
-					b, err := json.Marshal(c)
-					if err != nil {
-						return err
-					}
-					if _, err := results.Write(append(b, '\n')); err != nil {
-						return fail(exitIO, err)
-					}
-				}
-				cells = append(cells, c)
-				p.at(len(cells), fmt.Sprintf("%s %s seed %d: %.2f %%", v.Name, bits, seed, 100*c.Result.Top1Student))
-			}
-		}
+	cells := e.matrix(done)
+	if finished {
+		cells = slices.DeleteFunc(cells, func(c cell) bool { return c.Result == nil })
+	} else if err := a.runCells(ctx, e, cells, out); err != nil {
+		return err
 	}
 	if len(cells) == 0 {
 		return failf(exitUsage, "the same command without --finished starts them", "%s: no run of %s is finished", out, file)
@@ -158,6 +119,61 @@ func (a *app) experiment(ctx context.Context, file, out string, finished bool) e
 	}
 	_, err = io.WriteString(a.out, table)
 	return err
+}
+
+// matrix is every cell of the experiment, with its result where it is finished.
+func (e *experiment) matrix(done map[string]cell) (cells []cell) {
+	for _, seed := range e.Seeds {
+		for _, bits := range e.Bits {
+			for _, v := range e.Variants {
+				args := e.args(v, bits, seed)
+				c := cell{Key: strings.Join(args, " "), args: args}
+				if old, ok := done[c.Key]; ok && (e.Measure == nil || old.Inside != nil) {
+					c = old
+				}
+				c.Variant, c.Bits, c.Seed = v.Name, bits, seed
+				cells = append(cells, c)
+			}
+		}
+	}
+	return cells
+}
+
+// runCells runs the cells that have no result and adds each to the file as it ends.
+func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out string) error {
+	tmp, err := os.MkdirTemp("", "qvitc-experiment")
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	defer os.RemoveAll(tmp)
+	results, err := os.OpenFile(out, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return fail(exitIO, err)
+	}
+	defer results.Close()
+	if err := endLine(results); err != nil {
+		return fail(exitIO, err)
+	}
+	p := a.longProgress("experiment", len(cells))
+	defer p.done()
+	a.teachers = newTeachers()
+	for i := range cells {
+		c := &cells[i]
+		if c.Result == nil {
+			if err := a.runCell(ctx, c, e.Measure, filepath.Join(tmp, "cell.onnx")); err != nil {
+				return cellFailure(err, c.args, out)
+			}
+			b, err := json.Marshal(c)
+			if err != nil {
+				return err
+			}
+			if _, err := results.Write(append(b, '\n')); err != nil {
+				return fail(exitIO, err)
+			}
+		}
+		p.at(i+1, fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
+	}
+	return nil
 }
 
 func readExperiment(file string) (*experiment, error) {
@@ -192,9 +208,9 @@ func (e *experiment) args(v variant, bits string, seed uint64) []string {
 }
 
 // runCell runs one compression in this process, reads its JSON and measures.
-func (a *app) runCell(ctx context.Context, c *cell, m *measureOptions, args []string, output string) error {
+func (a *app) runCell(ctx context.Context, c *cell, m *measureOptions, output string) error {
 	var buf bytes.Buffer
-	sub := &app{args: args, out: &buf, teachers: a.teachers, err: io.Discard, finished: func(ctx context.Context, j *job) (err error) {
+	sub := &app{args: c.args, out: &buf, teachers: a.teachers, err: io.Discard, finished: func(ctx context.Context, j *job) (err error) {
 		c.Curve = thin(j.curve)
 		if m != nil {
 			c.Inside, err = m.measure(ctx, j)
@@ -202,7 +218,7 @@ func (a *app) runCell(ctx context.Context, c *cell, m *measureOptions, args []st
 		return err
 	}}
 	root := sub.root()
-	root.SetArgs(append(slices.Clone(args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", a.threads)))
+	root.SetArgs(append(slices.Clone(c.args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", a.threads)))
 	root.SetOut(io.Discard)
 	root.SetErr(io.Discard)
 	if err := root.ExecuteContext(ctx); err != nil {
