@@ -14,7 +14,7 @@ var neon = func() set {
 	s := portable
 	s.name, s.gemm, s.gemm16, s.gemm16Cols = "neon", gemmNEON, gemm16NEON, gemm16ColsNEON
 	s.dequant, s.dequantAdd, s.dequantQuantize, s.quantize = dequantNEON, dequantAddNEON, dequantQuantizeNEON, quantizeSixteens
-	s.dequantGelu, s.layerNorm, s.layerNormQuantize, s.transpose = dequantGeluNEON, layerNormNEON, layerNormQuantizeNEON, transposeRows
+	s.dequantGelu, s.layerNorm, s.rowCodes, s.transpose = dequantGeluNEON, layerNormNEON, quantizeRowNEON, transposeRows
 	s.exp, s.scale, s.softmaxRows, s.rescaleRows, s.softmaxQuantize = expRow, scaleRow, softmaxRowsNEON, rescaleRowsNEON, softmaxQuantizeNEON
 	if hasDot() {
 		s.form, s.fixed, s.igemm = lowBitNEON, nil, igemmNEON

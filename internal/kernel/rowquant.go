@@ -137,6 +137,10 @@ func (l *Logits) values(dst []float32, x []int32, i int) {
 
 // quantizeRow writes the codes of v; the columns of g.Alphas begin at col.
 func (s *set) quantizeRow(dst []uint8, v []float32, g *Grid, col int) {
+	if s.rowCodes != nil {
+		s.rowCodes(dst, v, *g, col)
+		return
+	}
 	if g.Alphas == nil {
 		s.quantize(dst, v, g.Alpha, g.Zp, g.Qn, g.Qp, g.Offset)
 		return

@@ -2,8 +2,8 @@
 
 package kernel
 
-// quantizeRow writes the codes of v; the columns of g.Alphas begin at col.
-func (g *Grid) quantizeRow(dst []uint8, v []float32, col int) {
+// quantizeRowNEON writes the codes of v; the columns of g.Alphas begin at col.
+func quantizeRowNEON(dst []uint8, v []float32, g Grid, col int) {
 	n := len(dst) / 16
 	switch {
 	case g.inv != 0:
@@ -46,19 +46,6 @@ func dequantQuantizeNEON(t tileArgs, dst []uint8, ldd int, g Grid, col int) {
 	var v [PanelWidth]float32
 	for i := range t.m {
 		t.valuesNEON(v[:t.cols], i, nil)
-		g.quantizeRow(dst[i*ldd:][:t.cols], v[:], col)
-	}
-}
-
-func layerNormQuantizeNEON(_ *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid) {
-	v := w.row(n + 2)
-	one, v := v[:2], v[2:]
-	for i := range rows {
-		avg, k := one[:1], one[1:]
-		if mean != nil {
-			avg, k = mean[i:i+1], rstd[i:i+1]
-		}
-		layerNormNEON(v, avg, k, x[i*ldx:][:n], gamma, beta, 1, n, eps)
-		g.quantizeRow(dst[i*ldd:][:n], v, 0)
+		quantizeRowNEON(dst[i*ldd:][:t.cols], v[:], g, col)
 	}
 }

@@ -64,7 +64,8 @@ type set struct {
 	dequantQuantize   func(t tileArgs, dst []uint8, ldd int, g Grid, col int)
 	dequantGelu       func(w *Workspace, t tileArgs, dst []uint8, ldd int, table *GeluTable)
 	headTile          func(w *Workspace, e *HeadEnd, to []int32, tile []int32, ldt, m int)
-	headEnd           func(e *HeadEnd) // prepares e.fast; nil: nothing to prepare
+	headEnd           func(e *HeadEnd)                                // prepares e.fast; nil: nothing to prepare
+	rowCodes          func(dst []uint8, v []float32, g Grid, col int) // nil: by quantize
 	layerNormQuantize func(s *set, w *Workspace, dst []uint8, ldd int, mean, rstd, x []float32, ldx int, gamma, beta []float32, rows, n int, eps float32, g Grid)
 	softmaxQuantize   func(s *set, w *Workspace, dst []uint8, ldd int, x []int32, ldx, rows, n int, l Logits, g Grid)
 }

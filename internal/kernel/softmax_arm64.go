@@ -83,7 +83,7 @@ func softmaxQuantizeNEON(_ *set, w *Workspace, dst []uint8, ldd int, x []int32, 
 	for i := range rows {
 		l.valuesNEON(v, x[i*ldx:][:n], i, &factor)
 		softmaxRowsNEON(v, v, 1, n)
-		g.quantizeRow(dst[i*ldd:][:n], v, 0)
+		quantizeRowNEON(dst[i*ldd:][:n], v, g, 0)
 	}
 }
 
