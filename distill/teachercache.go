@@ -23,10 +23,16 @@ type repeated interface {
 // image of a batch alike, so its answers are the same bits whether they are kept
 // or computed. Jobs with the same teacher may share one, also at the same time.
 type TeacherCache struct {
-	seed [2]maphash.Seed
-	mu   sync.Mutex
-	kept map[answerKey][]float32
-	size int64 // bytes of the answers
+	// Abreast says that jobs use the cache at the same time, about as far as one
+	// another and on the same batches. Where the answers are too many to be kept, and
+	// Options.MaxMemory is not set, those for the batches of three steps are.
+	Abreast bool
+
+	seed   [2]maphash.Seed
+	mu     sync.Mutex
+	kept   map[answerKey][]float32
+	size   int64     // bytes of the answers kept
+	latest []*shared // of the last steps, where jobs run abreast
 }
 
 // answerKey names the answers for an image: which values of the teacher, and a
@@ -48,7 +54,7 @@ type cached struct {
 	logits int
 	names  string
 	limit  int64
-	need   int64 // bytes for all forms of all images
+	need   int64 // bytes for all forms of all images; 0: those of the last steps are kept
 }
 
 // defaultTeacherCache is the memory that is given to it unless asked otherwise.
@@ -66,11 +72,11 @@ func (e *engine) cacheLimit() int64 {
 	return limit
 }
 
-// newCached makes a cache, or takes the job's, where answers may be asked for again
-// and those for all forms of all images fit the limit; nil otherwise.
+// newCached makes a cache, or takes the job's, where answers may be asked for again:
+// in later epochs, if those for all forms of all images fit the limit, or by jobs
+// abreast. Nil otherwise.
 func (e *engine) newCached(p *plan, n int) *cached {
-	all, ok := e.data.(repeated)
-	if e.teacher == nil || !ok || all.Forms() == 0 || e.opt.Epochs <= 1 && e.shared == nil {
+	if e.teacher == nil {
 		return nil
 	}
 	c := &cached{TeacherCache: e.shared, logits: len(e.logits[1]), limit: e.cacheLimit()}
@@ -78,20 +84,34 @@ func (e *engine) newCached(p *plan, n int) *cached {
 	for _, t := range e.taps {
 		c.values = append(c.values, t.t)
 	}
-	size := 0
 	var names []string
 	for _, v := range c.values {
-		size += elements(p.teacher.Shape(v))
 		names = append(names, ir.Quote(v.Name))
 	}
-	if c.need = 4 * int64(size/n) * int64(all.Len()) * int64(all.Forms()); c.need > c.limit {
+	c.names = strings.Join(names, " ")
+	abreast := e.shared != nil && e.shared.Abreast && c.limit > 0 && e.opt.MaxMemory == 0
+	if all, ok := e.data.(repeated); ok && all.Forms() > 0 && (e.opt.Epochs > 1 || e.shared != nil) {
+		c.need = 4 * int64(c.numbers(p)/n) * int64(all.Len()) * int64(all.Forms())
+	}
+	switch {
+	case c.need > 0 && c.need <= c.limit:
+	case abreast:
+		c.need = 0
+	default:
 		return nil
 	}
-	c.names = strings.Join(names, " ")
 	if c.TeacherCache == nil {
 		c.TeacherCache = NewTeacherCache()
 	}
 	return c
+}
+
+// numbers is how many numbers the answers for a shard of the plan are.
+func (c *cached) numbers(p *plan) (n int) {
+	for _, v := range c.values {
+		n += elements(p.teacher.Shape(v))
+	}
+	return n
 }
 
 // key is where the answers for an image are kept.
@@ -130,24 +150,38 @@ func (w *worker) teach(e *engine, n int, x []float32) (*answers, error) {
 	if e.teacher == nil {
 		return nil, nil
 	}
-	p := e.plans[n]
-	a := &w.answers
-	a.logits, a.taps = a.logits[:0], a.taps[:0]
-	if e.cache != nil && w.recall(e.cache, p, n, x) {
-		return a, nil
+	p, c := e.plans[n], e.cache
+	if c != nil && c.need > 0 && w.recall(c, p, n, x) {
+		return &w.answers, nil
 	}
-	st, err := runOn(w.teacher, p.teacher, e.teacher, n, x, nil)
+	ask := func() (*runtime.State, error) { return runOn(w.teacher, p.teacher, e.teacher, n, x, nil) }
+	if c != nil && c.need == 0 {
+		all, err := c.together(c.key(x), e.step, func() ([]float32, error) {
+			st, err := ask()
+			if err != nil {
+				return nil, err
+			}
+			return c.gather(st, p), nil
+		})
+		if err == nil {
+			c.split(&w.answers, p, all)
+		}
+		return &w.answers, err
+	}
+	st, err := ask()
 	if err != nil {
 		return nil, err
 	}
+	a := &w.answers
+	a.logits, a.taps = a.logits[:0], a.taps[:0]
 	for _, v := range e.logits[1] {
 		a.logits = append(a.logits, st.Value(v))
 	}
 	for _, t := range e.taps {
 		a.taps = append(a.taps, st.Value(t.t))
 	}
-	if e.cache != nil {
-		e.cache.keep(st, w.keys)
+	if c != nil && c.need > 0 {
+		c.keep(st, w.keys)
 	}
 	return a, nil
 }
@@ -185,28 +219,33 @@ func (w *worker) recall(c *cached, p *plan, n int, x []float32) bool {
 			return false
 		}
 	}
-	a := &w.answers
-	at, memory := 0, 0
+	size := c.numbers(p)
+	if cap(w.recalled) < size {
+		w.recalled = make([]float32, size)
+	}
+	all := w.recalled[:size]
+	from, to := 0, 0
 	for _, v := range c.values {
-		memory += elements(p.teacher.Shape(v))
-	}
-	if cap(w.recalled) < memory {
-		w.recalled = make([]float32, memory)
-	}
-	free := w.recalled[:memory]
-	for k, v := range c.values {
 		size := elements(p.teacher.Shape(v)) / n
-		x := free[:n*size]
-		free = free[n*size:]
-		for i, all := range w.kept {
-			copy(x[i*size:], all[at:at+size])
+		for _, answer := range w.kept {
+			to += copy(all[to:], answer[from:from+size])
 		}
-		at += size
-		if k < c.logits {
-			a.logits = append(a.logits, x)
-		} else {
-			a.taps = append(a.taps, x)
-		}
+		from += size
 	}
+	c.split(&w.answers, p, all)
 	return true
+}
+
+// split sets a to the answers for a shard, which lie one after the other in all.
+func (c *cached) split(a *answers, p *plan, all []float32) {
+	a.logits, a.taps = a.logits[:0], a.taps[:0]
+	for k, v := range c.values {
+		size := elements(p.teacher.Shape(v))
+		if k < c.logits {
+			a.logits = append(a.logits, all[:size])
+		} else {
+			a.taps = append(a.taps, all[:size])
+		}
+		all = all[size:]
+	}
 }

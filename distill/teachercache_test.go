@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/qvitc/qvitc/dataset"
+	"golang.org/x/sync/errgroup"
 )
 
 // still gives 24 images again and again, in another order each epoch.
@@ -91,6 +92,56 @@ func TestSharedTeacherCache(t *testing.T) {
 		if h != want {
 			t.Errorf("run %d gives other bytes", i)
 		}
+	}
+}
+
+// TestAbreast trains two students side by side on images that never come back. The
+// second follows the first by a step; its teacher is broken and must not be asked.
+func TestAbreast(t *testing.T) {
+	job := func(threads int, c *TeacherCache) Job {
+		j := tinyJob(t, Options{Epochs: 3, Threads: threads, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
+		j.TeacherCache = c
+		return j
+	}
+	alone := job(2, nil)
+	if _, err := Train(context.Background(), alone); err != nil {
+		t.Fatal(err)
+	}
+	c := NewTeacherCache()
+	c.Abreast = true
+	first, second := job(1, c), job(2, c)
+	for _, p := range Params(second.Teacher) {
+		clear(p.Value.Const.F32())
+	}
+	done := make(chan int) // steps of the first
+	first.Pace = func(step int) {
+		if step > 0 {
+			done <- step
+		}
+	}
+	second.Pace = func(step int) {
+		if d := <-done; d != step+1 {
+			t.Errorf("the first job has done %d steps before step %d of the second", d, step)
+		}
+	}
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(done)
+		r, err := Train(context.Background(), first)
+		if err == nil {
+			done <- r.Steps
+		}
+		return err
+	})
+	g.Go(func() error { _, err := Train(context.Background(), second); return err })
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if want := hash(alone.Student); hash(first.Student) != want || hash(second.Student) != want {
+		t.Error("jobs side by side give other bytes than one alone")
+	}
+	if n := len(c.latest); n == 0 || n%stepsKept != 0 || len(c.kept) != 0 {
+		t.Errorf("the answers for %d shards and %d images are kept, want those for the shards of %d steps", n, len(c.kept), stepsKept)
 	}
 }
 

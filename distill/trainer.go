@@ -45,6 +45,10 @@ type Job struct {
 
 	Phases *Phases // where the time of the steps is added up; may be nil
 
+	// Pace is called before every step and may wait, so that jobs can take turns:
+	// the time does not count. May be nil.
+	Pace func(step int)
+
 	Progress func(Step)   // called after every step; may be nil
 	Notify   func(string) // remarks, one line each: a checkpoint passed over, a step skipped; may be nil
 }
@@ -174,6 +178,11 @@ func (t *trainer) run(ctx context.Context) (*Result, error) {
 	feed := newFeed(t.job.Data, t.head.Step, t.steps)
 	defer feed.stop()
 	for t.head.Step < t.steps {
+		if t.job.Pace != nil {
+			asked := time.Now()
+			t.job.Pace(t.head.Step)
+			t.start = t.start.Add(time.Since(asked))
+		}
 		b, err := feed.next()
 		if err == nil {
 			err = guard.Call(func() error { return t.step(b) })

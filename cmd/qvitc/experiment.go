@@ -54,13 +54,15 @@ type cell struct {
 func (a *app) experimentCmd() *cobra.Command {
 	var out string
 	var finished bool
+	var jobs int
 	c := &cobra.Command{
 		Use:   "experiment FILE.yaml",
 		Short: "Run a matrix of compressions and tabulate top-1",
 		Long: `experiment runs compress for every variant, width and seed of a YAML file, keeps
 each result in a JSON-lines file, and prints a Markdown table of mean and spread.
 Run again it goes on where it stopped; --finished tabulates what is there and
-runs nothing. Plots go beside the table as SVG: top-1 by
+runs nothing. With --jobs several runs go step by step side by side, each on its
+share of --threads; the results are the same. Plots go beside the table as SVG: top-1 by
 width (FILE.svg), the losses over the steps (FILE.curve.svg) and, where the file
 has the key measure, the entropy of q and k with and without IRM, their values
 against the fitted Gaussian, and how far attention looks in the float and in the
@@ -76,14 +78,20 @@ measure, as {bits: 4, samples: 64}.`,
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.experiment(c.Context(), args[0], out, finished) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.experiment(c.Context(), args[0], out, finished, jobs)
+		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "results file (default FILE.jsonl); the table goes to FILE.md beside it")
+	c.Flags().IntVar(&jobs, "jobs", 1, "runs with the same seed at a time: they share the teacher's answers, and the memory is that of all")
 	c.Flags().BoolVar(&finished, "finished", false, "tabulate the runs that are finished, start none")
 	return c
 }
 
-func (a *app) experiment(ctx context.Context, file, out string, finished bool) error {
+func (a *app) experiment(ctx context.Context, file, out string, finished bool, jobs int) error {
+	if jobs < 1 {
+		return failf(exitUsage, "", "--jobs %d: want 1 or more", jobs)
+	}
 	e, err := readExperiment(file)
 	if err != nil {
 		return err
@@ -98,7 +106,7 @@ func (a *app) experiment(ctx context.Context, file, out string, finished bool) e
 	cells := e.matrix(done)
 	if finished {
 		cells = slices.DeleteFunc(cells, func(c cell) bool { return c.Result == nil })
-	} else if err := a.runCells(ctx, e, cells, out); err != nil {
+	} else if err := a.runCells(ctx, e, cells, out, jobs); err != nil {
 		return err
 	}
 	if len(cells) == 0 {
@@ -140,7 +148,7 @@ func (e *experiment) matrix(done map[string]cell) (cells []cell) {
 }
 
 // runCells runs the cells that have no result and adds each to the file as it ends.
-func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out string) error {
+func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out string, jobs int) error {
 	tmp, err := os.MkdirTemp("", "qvitc-experiment")
 	if err != nil {
 		return fail(exitIO, err)
@@ -154,24 +162,13 @@ func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out str
 	if err := endLine(results); err != nil {
 		return fail(exitIO, err)
 	}
-	p := a.longProgress("experiment", len(cells))
-	defer p.done()
-	a.teachers = newTeachers()
-	for i := range cells {
-		c := &cells[i]
-		if c.Result == nil {
-			if err := a.runCell(ctx, c, e.Measure, filepath.Join(tmp, "cell.onnx")); err != nil {
-				return cellFailure(err, c.args, out)
-			}
-			b, err := json.Marshal(c)
-			if err != nil {
-				return err
-			}
-			if _, err := results.Write(append(b, '\n')); err != nil {
-				return fail(exitIO, err)
-			}
+	r := &matrixRun{app: a, measure: e.Measure, tmp: tmp, out: out, results: results, progress: a.longProgress("experiment", len(cells))}
+	defer r.progress.done()
+	a.teachers = newTeachers(jobs > 1)
+	for _, w := range waves(cells, jobs) {
+		if err := r.wave(ctx, w); err != nil {
+			return err
 		}
-		p.at(i+1, fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
 	}
 	return nil
 }
@@ -205,27 +202,6 @@ func (e *experiment) args(v variant, bits string, seed uint64) []string {
 		args = append(args, "--"+k+"="+flags[k])
 	}
 	return args
-}
-
-// runCell runs one compression in this process, reads its JSON and measures.
-func (a *app) runCell(ctx context.Context, c *cell, m *measureOptions, output string) error {
-	var buf bytes.Buffer
-	sub := &app{args: c.args, out: &buf, teachers: a.teachers, err: io.Discard, finished: func(ctx context.Context, j *job) (err error) {
-		c.Curve = thin(j.curve)
-		if m != nil {
-			c.Inside, err = m.measure(ctx, j)
-		}
-		return err
-	}}
-	root := sub.root()
-	root.SetArgs(append(slices.Clone(c.args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", a.threads)))
-	root.SetOut(io.Discard)
-	root.SetErr(io.Discard)
-	if err := root.ExecuteContext(ctx); err != nil {
-		return fail(exitUsage, err)
-	}
-	c.Result = &outcome{}
-	return fail(exitInternal, json.Unmarshal(buf.Bytes(), c.Result))
 }
 
 // cellFailure says which run failed, or where an interrupted matrix stands.

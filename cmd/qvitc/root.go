@@ -29,6 +29,9 @@ type app struct {
 
 	// teachers, where set, keeps what teachers gave for the runs after this one.
 	teachers *teachers
+
+	// pace, where set, waits for the turn in which a training may take a step.
+	pace func(step int)
 }
 
 func (a *app) root() *cobra.Command {

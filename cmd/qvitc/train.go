@@ -54,7 +54,7 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 		frozen[settle.inside(v)] = true
 	}
 	job := distill.Job{
-		Student: g, Teacher: r.teacher, TeacherCache: a.teachers.cache(r.known), Data: w, Options: o, DropPath: drops,
+		Student: g, Teacher: r.teacher, TeacherCache: a.teachers.cache(r.known), Data: w, Options: o, DropPath: drops, Pace: a.pace,
 		Frozen: func(p distill.Param) bool { return frozen[p.Value] },
 		Progress: func(s distill.Step) {
 			if r.step != nil {

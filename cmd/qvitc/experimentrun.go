@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/qvitc/qvitc/internal/guard"
+	"golang.org/x/sync/errgroup"
+)
+
+// matrixRun runs the cells of an experiment.
+type matrixRun struct {
+	app      *app
+	measure  *measureOptions
+	tmp, out string // folder of the models, name of the results
+	progress *progress
+
+	mu       sync.Mutex // of what follows
+	results  *os.File
+	finished int
+}
+
+// waves divides the cells that are not finished into groups that run side by side:
+// neighbours with the same seed, at most so many. Finished cells stand alone.
+func waves(cells []cell, jobs int) (out [][]*cell) {
+	room := 0
+	for i := range cells {
+		c := &cells[i]
+		if n := len(out); room > 0 && c.Result == nil && c.Seed == out[n-1][0].Seed {
+			out[n-1] = append(out[n-1], c)
+			room--
+			continue
+		}
+		out = append(out, []*cell{c})
+		room = 0
+		if c.Result == nil {
+			room = jobs - 1
+		}
+	}
+	return out
+}
+
+// wave runs cells side by side and adds each to the results as it ends. The first
+// that fails stops the others.
+func (r *matrixRun) wave(ctx context.Context, cells []*cell) error {
+	atOnce := min(len(cells), r.app.threads)
+	turns := newConvoy(len(cells), atOnce)
+	jobs := slices.Clone(turns.jobs)
+	g, ctx := errgroup.WithContext(ctx)
+	for i, c := range cells {
+		g.Go(func() error {
+			if c.Result == nil {
+				jobs[i].begin()
+				defer jobs[i].leave()
+				err := guard.Call(func() error {
+					return r.cell(ctx, c, jobs[i], r.app.threads/atOnce, filepath.Join(r.tmp, fmt.Sprintf("cell%d.onnx", i)))
+				})
+				if err != nil {
+					return cellFailure(err, c.args, r.out)
+				}
+			}
+			return r.add(c)
+		})
+	}
+	return g.Wait()
+}
+
+// add writes a cell that has ended to the results.
+func (r *matrixRun) add(c *cell) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.args != nil {
+		b, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		if _, err := r.results.Write(append(b, '\n')); err != nil {
+			return fail(exitIO, err)
+		}
+	}
+	r.finished++
+	r.progress.at(r.finished, fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
+	return nil
+}
+
+// cell runs one compression in this process, reads its JSON and measures.
+func (r *matrixRun) cell(ctx context.Context, c *cell, turn *paced, threads int, output string) error {
+	var buf bytes.Buffer
+	sub := &app{args: c.args, out: &buf, teachers: r.app.teachers, err: io.Discard, pace: turn.pace, finished: func(ctx context.Context, j *job) (err error) {
+		c.Curve = thin(j.curve)
+		if r.measure != nil {
+			c.Inside, err = r.measure.measure(ctx, j)
+		}
+		return err
+	}}
+	root := sub.root()
+	root.SetArgs(append(slices.Clone(c.args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", threads)))
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return fail(exitUsage, err)
+	}
+	var o outcome
+	if err := json.Unmarshal(buf.Bytes(), &o); err != nil {
+		return fail(exitInternal, err)
+	}
+	o.Seconds -= turn.waited.Seconds()
+	c.Result = &o
+	return nil
+}
