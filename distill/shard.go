@@ -83,7 +83,6 @@ func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s i
 			e.sum = append(e.sum, make([]float32, len(g)))
 		}
 	}
-	e.total = e.sum
 	added := make([]chan struct{}, shards+1)
 	for i := range added {
 		added[i] = make(chan struct{})
@@ -100,11 +99,11 @@ func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s i
 				run(w, s)
 				lap := e.phases.clock()
 				<-added[s]
-				for i, g := range w.grads {
-					if s == 0 {
-						copy(e.total[i], g)
-					} else {
-						runtime.AddTo(e.total[i], g)
+				if s == 0 {
+					e.sum, w.grads = w.grads, e.sum
+				} else {
+					for i, g := range w.grads {
+						runtime.AddTo(e.sum[i], g)
 					}
 				}
 				lap(phaseSum)
@@ -113,6 +112,7 @@ func (e *engine) inTurns(wg *sync.WaitGroup, shards int, run func(w *worker, s i
 		})
 	}
 	wg.Wait()
+	e.total = e.sum
 }
 
 func meanParts(sums []lossSums, n int) Parts {
