@@ -114,14 +114,14 @@ func TestAbreast(t *testing.T) {
 		clear(p.Value.Const.F32())
 	}
 	done := make(chan int) // steps of the first
-	first.Pace = func(step int) {
+	first.Pace = func(step, _ int) {
 		if step > 0 {
 			done <- step
 		}
 	}
-	second.Pace = func(step int) {
-		if d := <-done; d != step+1 {
-			t.Errorf("the first job has done %d steps before step %d of the second", d, step)
+	second.Pace = func(step, steps int) {
+		if d := <-done; d != step+1 || steps != 30 {
+			t.Errorf("the first job has done %d steps before step %d of %d of the second", d, step, steps)
 		}
 	}
 	var g errgroup.Group

@@ -45,9 +45,9 @@ type Job struct {
 
 	Phases *Phases // where the time of the steps is added up; may be nil
 
-	// Pace is called before every step and may wait, so that jobs can take turns:
-	// the time does not count. May be nil.
-	Pace func(step int)
+	// Pace is called before every step, which of so many, and may wait, so that jobs
+	// can take turns: the time does not count. May be nil.
+	Pace func(step, steps int)
 
 	Progress func(Step)   // called after every step; may be nil
 	Notify   func(string) // remarks, one line each: a checkpoint passed over, a step skipped; may be nil
@@ -180,7 +180,7 @@ func (t *trainer) run(ctx context.Context) (*Result, error) {
 	for t.head.Step < t.steps {
 		if t.job.Pace != nil {
 			asked := time.Now()
-			t.job.Pace(t.head.Step)
+			t.job.Pace(t.head.Step, t.steps)
 			t.start = t.start.Add(time.Since(asked))
 		}
 		b, err := feed.next()

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/spf13/cobra"
@@ -162,7 +163,8 @@ func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out str
 	if err := endLine(results); err != nil {
 		return fail(exitIO, err)
 	}
-	r := &matrixRun{app: a, measure: e.Measure, tmp: tmp, out: out, results: results, progress: a.longProgress("experiment", len(cells))}
+	r := &matrixRun{app: a, measure: e.Measure, tmp: tmp, out: out, results: results,
+		progress: a.longProgress("experiment", len(cells)), started: time.Now(), parts: map[*cell]float64{}}
 	defer r.progress.done()
 	a.teachers = newTeachers(jobs > 1)
 	for _, w := range waves(cells, jobs) {

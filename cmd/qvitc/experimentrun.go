@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/qvitc/qvitc/internal/guard"
 	"golang.org/x/sync/errgroup"
@@ -25,6 +26,9 @@ type matrixRun struct {
 	mu       sync.Mutex // of what follows
 	results  *os.File
 	finished int
+	ran      int // of the finished, since started
+	started  time.Time
+	parts    map[*cell]float64 // of the training, for cells that run
 }
 
 // waves divides the cells that are not finished into groups that run side by side:
@@ -76,7 +80,7 @@ func (r *matrixRun) wave(ctx context.Context, cells []*cell) error {
 func (r *matrixRun) add(c *cell) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.args != nil {
+	if c.args != nil { // it was not finished before
 		b, err := json.Marshal(c)
 		if err != nil {
 			return err
@@ -84,16 +88,43 @@ func (r *matrixRun) add(c *cell) error {
 		if _, err := r.results.Write(append(b, '\n')); err != nil {
 			return fail(exitIO, err)
 		}
+		r.ran++
+		delete(r.parts, c)
 	}
 	r.finished++
-	r.progress.at(r.finished, fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
+	r.show(fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
 	return nil
+}
+
+// step notes how far the training of a cell is.
+func (r *matrixRun) step(c *cell, step, steps int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.parts[c] = float64(step) / float64(steps)
+	r.show(fmt.Sprintf("%s %s seed %d: step %d of %d", c.Variant, c.Bits, c.Seed, step, steps))
+}
+
+// show shows the progress, with the time that the rest takes at the pace so far.
+func (r *matrixRun) show(note string) {
+	running := 0.0
+	for _, part := range r.parts {
+		running += part
+	}
+	eta := time.Duration(0)
+	if ran := float64(r.ran) + running; ran > 0 {
+		eta = time.Duration(float64(time.Since(r.started)) * (float64(r.progress.total-r.finished) - running) / ran)
+	}
+	r.progress.show(r.finished, eta, note)
 }
 
 // cell runs one compression in this process, reads its JSON and measures.
 func (r *matrixRun) cell(ctx context.Context, c *cell, turn *paced, threads int, output string) error {
 	var buf bytes.Buffer
-	sub := &app{args: c.args, out: &buf, teachers: r.app.teachers, err: io.Discard, pace: turn.pace, finished: func(ctx context.Context, j *job) (err error) {
+	pace := func(step, steps int) {
+		turn.pace(step)
+		r.step(c, step, steps)
+	}
+	sub := &app{args: c.args, out: &buf, teachers: r.app.teachers, err: io.Discard, pace: pace, finished: func(ctx context.Context, j *job) (err error) {
 		c.Curve = thin(j.curve)
 		if r.measure != nil {
 			c.Inside, err = r.measure.measure(ctx, j)

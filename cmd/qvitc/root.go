@@ -30,8 +30,8 @@ type app struct {
 	// teachers, where set, keeps what teachers gave for the runs after this one.
 	teachers *teachers
 
-	// pace, where set, waits for the turn in which a training may take a step.
-	pace func(step int)
+	// pace, where set, waits for the turn in which a training may take a step of so many.
+	pace func(step, steps int)
 }
 
 func (a *app) root() *cobra.Command {
