@@ -142,6 +142,7 @@ func (r *matrixRun) cell(ctx context.Context, c *cell, turn *paced, threads int,
 	if err := json.Unmarshal(buf.Bytes(), &o); err != nil {
 		return fail(exitInternal, err)
 	}
+	o.Output = "" // no model is kept
 	o.Seconds -= turn.waited.Seconds()
 	c.Result = &o
 	return nil

@@ -9,7 +9,7 @@ import (
 // outcome is what compress --json prints.
 type outcome struct {
 	Model          string            `json:"model"`
-	Output         string            `json:"output"`
+	Output         string            `json:"output,omitempty"`
 	Bits           string            `json:"bits"`
 	Method         string            `json:"method"`
 	BytesIn        int64             `json:"bytes_in"`
