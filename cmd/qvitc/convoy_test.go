@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,5 +60,27 @@ func TestConvoy(t *testing.T) {
 				t.Errorf("%d jobs had their turn at once, want %d; left: %d jobs, %d turns", most, c.atOnce, len(turns.jobs), turns.free)
 			}
 		})
+	}
+}
+
+// TestWaves passes over finished cells and keeps seeds apart.
+func TestWaves(t *testing.T) {
+	cells := make([]cell, 9)
+	for i := range cells {
+		cells[i].Key, cells[i].Seed = fmt.Sprint(i), uint64(i/5)
+	}
+	cells[1].Result, cells[8].Result = &outcome{}, &outcome{}
+	for jobs, want := range map[int]string{1: "0 2 3 4 5 6 7", 2: "0,2 3,4 5,6 7", 3: "0,2,3 4 5,6,7", 9: "0,2,3,4 5,6,7"} {
+		var have []string
+		for _, w := range waves(cells, jobs) {
+			var keys []string
+			for _, c := range w {
+				keys = append(keys, c.Key)
+			}
+			have = append(have, strings.Join(keys, ","))
+		}
+		if got := strings.Join(have, " "); got != want {
+			t.Errorf("%d jobs: waves %s, want %s", jobs, got, want)
+		}
 	}
 }

@@ -166,6 +166,11 @@ func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out str
 	r := &matrixRun{app: a, measure: e.Measure, tmp: tmp, out: out, results: results,
 		progress: a.longProgress("experiment", len(cells)), started: time.Now(), parts: map[*cell]float64{}}
 	defer r.progress.done()
+	for _, c := range cells {
+		if c.Result != nil {
+			r.finished++
+		}
+	}
 	a.teachers = newTeachers(jobs > 1)
 	for _, w := range waves(cells, jobs) {
 		if err := r.wave(ctx, w); err != nil {

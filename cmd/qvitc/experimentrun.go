@@ -31,21 +31,18 @@ type matrixRun struct {
 	parts    map[*cell]float64 // of the training, for cells that run
 }
 
-// waves divides the cells that are not finished into groups that run side by side:
-// neighbours with the same seed, at most so many. Finished cells stand alone.
+// waves divides the cells that are not finished into groups that run side by side: at
+// most so many, with the same seed.
 func waves(cells []cell, jobs int) (out [][]*cell) {
-	room := 0
 	for i := range cells {
 		c := &cells[i]
-		if n := len(out); room > 0 && c.Result == nil && c.Seed == out[n-1][0].Seed {
-			out[n-1] = append(out[n-1], c)
-			room--
+		if c.Result != nil {
 			continue
 		}
-		out = append(out, []*cell{c})
-		room = 0
-		if c.Result == nil {
-			room = jobs - 1
+		if n := len(out); n > 0 && len(out[n-1]) < jobs && out[n-1][0].Seed == c.Seed {
+			out[n-1] = append(out[n-1], c)
+		} else {
+			out = append(out, []*cell{c})
 		}
 	}
 	return out
@@ -60,15 +57,13 @@ func (r *matrixRun) wave(ctx context.Context, cells []*cell) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for i, c := range cells {
 		g.Go(func() error {
-			if c.Result == nil {
-				jobs[i].begin()
-				defer jobs[i].leave()
-				err := guard.Call(func() error {
-					return r.cell(ctx, c, jobs[i], r.app.threads/atOnce, filepath.Join(r.tmp, fmt.Sprintf("cell%d.onnx", i)))
-				})
-				if err != nil {
-					return cellFailure(err, c.args, r.out)
-				}
+			jobs[i].begin()
+			defer jobs[i].leave()
+			err := guard.Call(func() error {
+				return r.cell(ctx, c, jobs[i], r.app.threads/atOnce, filepath.Join(r.tmp, fmt.Sprintf("cell%d.onnx", i)))
+			})
+			if err != nil {
+				return cellFailure(err, c.args, r.out)
 			}
 			return r.add(c)
 		})
@@ -80,17 +75,15 @@ func (r *matrixRun) wave(ctx context.Context, cells []*cell) error {
 func (r *matrixRun) add(c *cell) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.args != nil { // it was not finished before
-		b, err := json.Marshal(c)
-		if err != nil {
-			return err
-		}
-		if _, err := r.results.Write(append(b, '\n')); err != nil {
-			return fail(exitIO, err)
-		}
-		r.ran++
-		delete(r.parts, c)
+	b, err := json.Marshal(c)
+	if err != nil {
+		return err
 	}
+	if _, err := r.results.Write(append(b, '\n')); err != nil {
+		return fail(exitIO, err)
+	}
+	r.ran++
+	delete(r.parts, c)
 	r.finished++
 	r.show(fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
 	return nil
