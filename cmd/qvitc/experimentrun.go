@@ -103,10 +103,12 @@ func (r *matrixRun) show(note string) {
 	for _, part := range r.parts {
 		running += part
 	}
-	eta := time.Duration(0)
-	if ran := float64(r.ran) + running; ran > 0 {
-		eta = time.Duration(float64(time.Since(r.started)) * (float64(r.progress.total-r.finished) - running) / ran)
+	ran := float64(r.ran) + running
+	if ran == 0 {
+		return // no pace yet
 	}
+	left := float64(r.progress.total-r.finished) - running
+	eta := time.Duration(float64(time.Since(r.started)) * left / ran)
 	r.progress.show(r.finished, eta, note)
 }
 
