@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -63,12 +64,8 @@ func (p *paced) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.free++
-	for i, q := range c.jobs {
-		if q == p {
-			c.jobs = append(c.jobs[:i], c.jobs[i+1:]...)
-			break
-		}
-	}
+	i := slices.Index(c.jobs, p)
+	c.jobs = slices.Concat(c.jobs[:i], c.jobs[i+1:]) // who ranges over the jobs keeps them all
 	c.grant()
 }
 

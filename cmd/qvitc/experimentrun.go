@@ -52,8 +52,7 @@ func waves(cells []cell, jobs int) (out [][]*cell) {
 // that fails stops the others.
 func (r *matrixRun) wave(ctx context.Context, cells []*cell) error {
 	atOnce := min(len(cells), r.app.threads)
-	turns := newConvoy(len(cells), atOnce)
-	jobs := slices.Clone(turns.jobs)
+	jobs := newConvoy(len(cells), atOnce).jobs
 	g, ctx := errgroup.WithContext(ctx)
 	for i, c := range cells {
 		g.Go(func() error {
