@@ -160,6 +160,33 @@ func (p Preprocess) check() error {
 	return nil
 }
 
+// Into gives the factor and the summand, for each channel or one for all, that turn an input normalised by p into one
+// normalised by q.
+func (p Preprocess) Into(q Preprocess) (scale, shift []float32) {
+	of := func(v []float32, c int, none float64) float64 {
+		if len(v) == 0 {
+			return none
+		}
+		return float64(v[min(c, len(v)-1)])
+	}
+	for c := range max(1, len(p.Mean), len(p.Std), len(q.Mean), len(q.Std)) {
+		m, s, n, t := of(p.Mean, c, 0), of(p.Std, c, 1), of(q.Mean, c, 0), of(q.Std, c, 1)
+		scale, shift = append(scale, float32(s/t)), append(shift, float32((m-n)/t))
+	}
+	return scale, shift
+}
+
+// SameScale tells whether p and q normalise alike, however they resize and cut.
+func (p Preprocess) SameScale(q Preprocess) bool {
+	scale, shift := p.Into(q)
+	for i := range scale {
+		if scale[i] != 1 || shift[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Check tells whether the preprocessing fits a model that takes images of the given shape.
 func (p Preprocess) Check(to Shape) error {
 	if err := p.check(); err != nil {

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"image"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -25,6 +26,52 @@ func TestPreprocessText(t *testing.T) {
 			r.Fatalf("%q gives %+v, %v", p, got, err)
 		}
 	})
+}
+
+// What one preprocessing gives becomes what the other gives.
+func TestPreprocessInto(t *testing.T) {
+	img := image.NewRGBA(image.Rect(0, 0, 4, 4))
+	for i := range img.Pix {
+		img.Pix[i] = byte(i*37) | 255*byte(i%4/3)
+	}
+	to := Shape{3, 4, 4}
+	for _, texts := range [][2]string{
+		{"mean=0.5 std=0.25", "mean=0.1,0.2,0.3 std=0.5,0.6,0.7"},
+		{"mean=0.1,0.2,0.3 std=2", "mean=0 std=1"},
+		{"mean=0 std=1", "mean=0.4 std=0.3,0.2,0.1"},
+	} {
+		a, b := apply(t, texts[0], img, to), apply(t, texts[1], img, to)
+		p, _ := ParsePreprocess(texts[0])
+		q, _ := ParsePreprocess(texts[1])
+		scale, shift := p.Into(q)
+		for i := range a {
+			c := i / 16
+			if got := a[i]*scale[min(c, len(scale)-1)] + shift[min(c, len(shift)-1)]; math.Abs(float64(got-b[i])) > 1e-5 {
+				t.Fatalf("%v: value %d is %v, want %v", texts, i, got, b[i])
+			}
+		}
+	}
+	p, _ := ParsePreprocess("mean=0.5 std=0.25 resize=8")
+	q, _ := ParsePreprocess("mean=0.5,0.5,0.5 std=0.25")
+	if !p.SameScale(q) {
+		t.Error("two ways to write one normalisation differ")
+	}
+	if q, _ = ParsePreprocess("mean=0.5,0.5,0.4 std=0.25"); p.SameScale(q) {
+		t.Error("two normalisations are the same")
+	}
+}
+
+func apply(t *testing.T, text string, img image.Image, to Shape) []float32 {
+	t.Helper()
+	p, err := ParsePreprocess(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := p.Apply(img, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
 }
 
 func TestPreprocessFaults(t *testing.T) {

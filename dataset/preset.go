@@ -137,7 +137,7 @@ func auto(ctx context.Context, set *Set, to Shape) (Preprocess, error) {
 		items, of = set.eval, "the evaluation images, there are no others"
 	}
 	kind, isArray := items[0].src.(*array)
-	if isArray && kind.floats != nil {
+	if set.Preprocessed() {
 		return Preprocess{Interp: Bicubic, Source: "none: the array is preprocessed"}, nil
 	}
 	if to.C != 1 && to.C != 3 && !isArray {

@@ -182,6 +182,16 @@ func (s *Set) Skipped() []Skipped {
 	return out
 }
 
+// Preprocessed tells whether the images are arrays of floating-point numbers, which no preprocessing changes.
+func (s *Set) Preprocessed() bool {
+	items := s.train
+	if len(items) == 0 {
+		items = s.eval
+	}
+	a, ok := items[0].src.(*array)
+	return ok && a.floats != nil
+}
+
 // Close gives back open files. The set and its splits and loaders cannot be used afterwards.
 func (s *Set) Close() error {
 	var errs []error

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/qvitc/qvitc/dataset"
+	"github.com/qvitc/qvitc/passes"
 	"github.com/qvitc/qvitc/quantize"
 	"github.com/spf13/cobra"
 )
@@ -59,6 +60,9 @@ func (p *prepFlags) add(c *cobra.Command) {
 func (p *prepFlags) given() bool {
 	return p.text != "" || p.resize != 0 || p.crop != 0 || p.mean != nil || p.std != nil
 }
+
+// normalises reports whether a flag says which mean and deviation images get.
+func (p *prepFlags) normalises() bool { return p.text != "" || p.mean != nil || p.std != nil }
 
 // images is an opened data set with its preprocessing.
 type images struct {
@@ -129,6 +133,39 @@ func (p *prepFlags) override(im *images) error {
 		}
 	}
 	return im.prep.Check(im.shape)
+}
+
+// preprocess gives what the model's file says, if it says anything.
+func (m *model) preprocess(shape dataset.Shape) (p dataset.Preprocess, told bool, err error) {
+	text := m.graph.Meta["qvitc.preprocess"]
+	if text == "" {
+		return p, false, nil
+	}
+	if p, err = dataset.Resolve(text, nil, shape); err != nil {
+		err = failf(exitUsage, "", "%s: %v", m.path, err)
+	}
+	return p, true, err
+}
+
+// normaliseFor lets another model answer for images that were prepared for m:
+// where the files of the two tell different means or deviations, the other's
+// graph first changes the one into the other. What the files say alike, flags
+// override for both.
+func (a *app) normaliseFor(other, m *model, im *images) error {
+	its, told, err := other.preprocess(im.shape)
+	if err != nil || !told || im.set != nil && im.set.Preprocessed() {
+		return err
+	}
+	if own, told, err := m.preprocess(im.shape); err != nil || told && own.SameScale(its) {
+		return err
+	}
+	if im.prep.SameScale(its) {
+		return nil
+	}
+	scale, shift := im.prep.Into(its)
+	normalised, _, _ := strings.Cut(its.String(), " resize=")
+	a.note("%s sees the images normalised as its file says: %s", other.path, normalised)
+	return fail(exitUnsupported, passes.Renormalise(other.graph, scale, shift))
 }
 
 // split gives a part of the set whose labels fit the model.

@@ -77,6 +77,9 @@ func (a *app) diff(ctx context.Context, pathA, pathB string, o *diffFlags) error
 		return err
 	}
 	defer im.set.Close()
+	if err := a.normaliseFor(mb, ma, im); err != nil {
+		return err
+	}
 	classes, err := ma.classes()
 	if err != nil {
 		return err

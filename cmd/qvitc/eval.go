@@ -34,7 +34,7 @@ divided itself only the images that it never trains on are measured (--split).`,
 		RunE:    func(c *cobra.Command, args []string) error { return a.eval(c.Context(), args[0], o) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.baseline, "baseline", "", "float model to compare with on the same images and preprocessing")
+	f.StringVar(&o.baseline, "baseline", "", "float model to compare with on the same images, normalised as its file says")
 	f.StringVar(&o.split, "split", "", "train, eval or all (default: eval, or all of a set without a part of its own to evaluate on)")
 	f.StringVar(&o.dump, "dump", "", "write inputs, logits and labels to this .npz file")
 	o.data.add(c)
@@ -89,6 +89,9 @@ func (a *app) eval(ctx context.Context, path string, o *evalFlags) error {
 			return err
 		}
 		if err := baseline.like(m); err != nil {
+			return err
+		}
+		if err := a.normaliseFor(baseline, m, im); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ type job struct {
 
 	teacher    *ir.Graph
 	teacherSHA string // of the teacher's file
+	other      *model // of --teacher; nil where the model itself teaches
 	layers     []passes.Layer
 
 	teacherEval    *distill.Evaluation
@@ -58,22 +59,21 @@ func (j *job) load(context.Context) error {
 	}
 	j.teacher, j.teacherSHA = m.graph, m.sha
 	if j.o.teacher != "" {
-		j.teacher, err = j.otherTeacher()
+		err = j.otherTeacher()
 	}
 	return err
 }
 
-// otherTeacher reads the graph of --teacher.
-func (j *job) otherTeacher() (*ir.Graph, error) {
-	t, err := j.app.load(j.o.teacher, passFlags{list: "clean"})
-	if err != nil {
-		return nil, err
+// otherTeacher reads the model of --teacher.
+func (j *job) otherTeacher() (err error) {
+	if j.other, err = j.app.load(j.o.teacher, passFlags{list: "clean"}); err != nil {
+		return err
 	}
-	if err := t.finite(); err != nil {
-		return nil, err
+	if err := j.other.finite(); err != nil {
+		return err
 	}
-	j.teacherSHA = t.sha
-	return t.graph, t.like(j.model)
+	j.teacher, j.teacherSHA = j.other.graph, j.other.sha
+	return j.other.like(j.model)
 }
 
 // open opens the data and says what the job is about.
@@ -91,6 +91,11 @@ func (j *job) open(ctx context.Context) error {
 	}
 	if err := j.divide(im); err != nil {
 		return err
+	}
+	if j.other != nil {
+		if err := j.app.normaliseFor(j.other, j.model, im); err != nil {
+			return err
+		}
 	}
 	if o.maxDrop > 0 && !j.evalSet.Labelled() {
 		return failf(exitUsage, "", "--max-drop needs labels, %s has none", j.images.set.Path)

@@ -138,5 +138,12 @@ func (a *app) servedTeacher(path string, m *serve.Model) (*serve.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	of := &model{path: m.Name, graph: m.Graph}
+	if err := t.like(of); err != nil {
+		return nil, err
+	}
+	if err := a.normaliseFor(t, of, &images{prep: m.Preprocess, shape: m.Shape}); err != nil {
+		return nil, err
+	}
 	return &serve.Model{Name: filepath.Base(path), Bytes: t.bytes, Graph: t.graph, Shape: m.Shape, Preprocess: m.Preprocess}, nil
 }

@@ -104,7 +104,7 @@ func (t *tuning) head(context.Context) error {
 			return err
 		}
 		mine, its := t.model.graph.Meta, t.teacher.graph.Meta["qvitc.preprocess"]
-		if mine["qvitc.preprocess"] == "" && its != "" { // both see the same images: those that the teacher knows
+		if mine["qvitc.preprocess"] == "" && its != "" && !t.o.data.prep.normalises() { // both see the same images: those that the teacher knows
 			if mine == nil {
 				mine = map[string]string{}
 				t.model.graph.Meta = mine
@@ -160,6 +160,11 @@ func (t *tuning) open(ctx context.Context) error {
 	}
 	if !t.trainSet.Labelled() && t.teacher == nil {
 		return failf(exitUsage, "--teacher names a model to learn from instead", "finetune needs labels, %s has none", t.images.set.Path)
+	}
+	if t.teacher != nil {
+		if err := t.app.normaliseFor(t.teacher, t.model, im); err != nil {
+			return err
+		}
 	}
 	if err := t.fullBatch(); err != nil {
 		return err
