@@ -108,7 +108,7 @@ func (r *matrixRun) show(note string) {
 	}
 	left := float64(r.progress.total-r.finished) - running
 	eta := time.Duration(float64(time.Since(r.started)) * left / ran)
-	r.progress.show(r.finished, eta, note)
+	r.progress.show(r.finished, running, eta, note)
 }
 
 // cell runs one compression in this process, reads its JSON and measures.

@@ -61,7 +61,7 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 				r.step(s)
 			}
 			p.of(s.Steps)
-			p.show(s.Step, s.ETA, fmt.Sprintf("loss %.4f  %.0f images/s", s.Recent.Total, s.ImagesPerSec))
+			p.show(s.Step, 0, s.ETA, fmt.Sprintf("loss %.4f  %.0f images/s", s.Recent.Total, s.ImagesPerSec))
 		},
 		Notify: func(m string) { a.note("note: %s", m) },
 	}
