@@ -35,7 +35,7 @@ mutants:
 
 # kill -9, SIGINT and SIGTERM at random moments of a compression, then --resume
 kill:
-	QVITC_KILLS=20 go test -count=1 -v -run 'Kill|Interrupt' ./cmd/qvitc
+	QVITC_KILLS=20 go test -count=1 -v -run 'Kill|Interrupt|GoesOn' ./cmd/qvitc
 
 # the table of docs/models.md, from a folder of models
 MODELS ?= ../shared/models

@@ -44,6 +44,7 @@ type checkpointHeader struct {
 	InRow   int       `json:"in_row"` // outliers skipped without a step between them
 	Window  []float64 `json:"window"` // losses that outliers are judged by
 	Recent  Parts     `json:"recent"` // running mean of the loss, as reported
+	Curve   []Point   `json:"curve"`  // of the result, so far
 
 	Params []checkpointParam `json:"params"`
 	Groups []string          `json:"groups"` // "param", "m", "v", "ema"
@@ -184,7 +185,7 @@ func readCheckpoint(r io.Reader, size int64) (*checkpoint, error) {
 // tensor is allocated.
 func (c *checkpoint) plausible(rest int64) error {
 	damaged := errors.New("its header is damaged")
-	if c.Step < 0 || c.Steps < c.Step || c.Updates < 0 || c.Updates > c.Step || c.Skipped < 0 || len(c.Window) > outlierWindow || len(c.Groups) > 4 {
+	if c.Step < 0 || c.Steps < c.Step || c.Updates < 0 || c.Updates > c.Step || c.Skipped < 0 || len(c.Window) > outlierWindow || len(c.Curve) > 2*curvePoints || len(c.Groups) > 4 {
 		return damaged
 	}
 	var total int64

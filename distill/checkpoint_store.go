@@ -108,6 +108,9 @@ func (s store) readDir(dir string) (entries []fs.DirEntry, err error) {
 	return entries, nil
 }
 
+// ErrResume tells that there are checkpoints, but none of this run that is whole.
+var ErrResume = errors.New("cannot resume")
+
 // load gives the newest checkpoint that is whole and passes fits, and one line
 // for each newer one that was skipped. c is nil when there are no checkpoints;
 // where none of them fits the error says why the newest does not, and what to do.
@@ -126,7 +129,7 @@ func (s *store) load(fits func(*checkpoint) error) (c *checkpoint, path string, 
 			s.own = []int{f.step}
 			return c, f.path, skipped, nil
 		}
-		err = fmt.Errorf("cannot resume from %q: %w", f.path, err)
+		err = fmt.Errorf("%w from %q: %w", ErrResume, f.path, err)
 		skipped = append(skipped, err.Error())
 		if newest == nil {
 			newest = err

@@ -69,13 +69,23 @@ type Step struct {
 // Result is the outcome of a run; the trained values are in the student.
 type Result struct {
 	Steps, Updates, Skipped int
-	From                    int    // step that the run was resumed from; 0
-	Loss                    Parts  // running mean at the end
+	From                    int   // step that the run was resumed from; 0
+	Loss                    Parts // running mean at the end
+	Curve                   []Point
 	Params, Elements        int    // trained constants, and numbers in them
 	Checkpoint              string // newest checkpoint file; empty when none was written
 	Elapsed                 time.Duration
 	ImagesPerSec            float64
 }
+
+// Point is the running mean of the losses after a step. A Result holds a hundred to
+// two hundred, evenly spread, those before a resumption and the last step among them.
+type Point struct {
+	Step   int   `json:"step"`
+	Recent Parts `json:"recent"`
+}
+
+const curvePoints = 100
 
 // Train fine-tunes the student. When ctx is cancelled it finishes the step,
 // writes a checkpoint and returns ErrInterrupted with a Result that names it. A
@@ -335,6 +345,9 @@ func (t *trainer) report(p Parts, lr, norm float64) {
 		mix(&h.Recent.Soft, p.Soft)
 		mix(&h.Recent.DGD, p.DGD)
 	}
+	if h.Step%max(1, t.steps/curvePoints) == 0 || h.Step == t.steps {
+		h.Curve = append(h.Curve, Point{h.Step, h.Recent})
+	}
 	h.Epoch = float64(h.Step) / float64(t.job.Data.Batches())
 	if t.job.Progress == nil {
 		return
@@ -347,7 +360,7 @@ func (t *trainer) report(p Parts, lr, norm float64) {
 }
 
 func (t *trainer) result() *Result {
-	r := &Result{Steps: t.head.Step, Updates: t.head.Updates, Skipped: t.head.Skipped, From: t.from, Loss: t.head.Recent,
+	r := &Result{Steps: t.head.Step, Updates: t.head.Updates, Skipped: t.head.Skipped, From: t.from, Loss: t.head.Recent, Curve: t.head.Curve,
 		Params: len(t.params), Checkpoint: t.saved, Elapsed: time.Since(t.start)}
 	for _, p := range t.params {
 		r.Elements += len(p.Data)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/internal/atomicfile"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -61,8 +62,9 @@ func (a *app) experimentCmd() *cobra.Command {
 		Short: "Run a matrix of compressions and tabulate top-1",
 		Long: `experiment runs compress for every variant, width and seed of a YAML file, keeps
 each result in a JSON-lines file, and prints a Markdown table of mean and spread.
-Run again it goes on where it stopped; --finished tabulates what is there and
-runs nothing. With --jobs several runs go step by step side by side, each on its
+Run again it goes on where it stopped, inside a run from its last checkpoint (kept
+beside the results while it lasts); --finished tabulates what is there and runs
+nothing. With --jobs several runs go step by step side by side, each on its
 share of --threads; the results are the same. Plots go beside the table as SVG: top-1 by
 width (FILE.svg), the losses over the steps (FILE.curve.svg) and, where the file
 has the key measure, the entropy of q and k with and without IRM, their values
@@ -218,7 +220,10 @@ func cellFailure(err error, args []string, results string) error {
 		return err
 	}
 	if f.code == exitInterrupted {
-		return failf(exitInterrupted, "the same command goes on with the others", "interrupted; finished runs are in %s", results)
+		return failf(exitInterrupted, "the same command goes on where they are", "interrupted; finished runs are in %s, checkpoints of the others beside it", results)
+	}
+	if errors.Is(err, distill.ErrResume) {
+		f.hint = "remove that file to begin the run again"
 	}
 	return &failure{code: f.code, err: fmt.Errorf("%s: %w", shellLine(args...), f.err), hint: f.hint}
 }

@@ -55,14 +55,13 @@ type curvePoint struct {
 	DGD   float64 `json:"dgd"`
 }
 
-// thin keeps about a hundred steps of running means, the last among them.
-func thin(steps []distill.Step) []curvePoint {
-	var out []curvePoint
-	every := max(1, len(steps)/100)
-	for i, s := range steps {
-		if (i+1)%every == 0 || i == len(steps)-1 {
-			out = append(out, curvePoint{s.Step, s.Recent.Total, s.Recent.DGD})
-		}
+// curveOf gives what is kept of a training's curve.
+func curveOf(r *distill.Result) (out []curvePoint) {
+	if r == nil {
+		return nil
+	}
+	for _, p := range r.Curve {
+		out = append(out, curvePoint{p.Step, p.Recent.Total, p.Recent.DGD})
 	}
 	return out
 }

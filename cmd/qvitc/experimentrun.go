@@ -3,15 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/qvitc/qvitc/distill"
 	"github.com/qvitc/qvitc/internal/guard"
 	"golang.org/x/sync/errgroup"
 )
@@ -70,6 +73,12 @@ func (r *matrixRun) wave(ctx context.Context, cells []*cell) error {
 	return g.Wait()
 }
 
+// checkpoint is the base name of a cell's checkpoints: beside the results, until the
+// cell stands there.
+func (r *matrixRun) checkpoint(c *cell) string {
+	return fmt.Sprintf("%s.run-%.4x", strings.TrimSuffix(r.out, filepath.Ext(r.out)), sha256.Sum256([]byte(c.Key)))
+}
+
 // add writes a cell that has ended to the results.
 func (r *matrixRun) add(c *cell) error {
 	r.mu.Lock()
@@ -79,6 +88,9 @@ func (r *matrixRun) add(c *cell) error {
 		return err
 	}
 	if _, err := r.results.Write(append(b, '\n')); err != nil {
+		return fail(exitIO, err)
+	}
+	if err := distill.RemoveCheckpoints(r.checkpoint(c)); err != nil {
 		return fail(exitIO, err)
 	}
 	r.ran++
@@ -119,14 +131,14 @@ func (r *matrixRun) cell(ctx context.Context, c *cell, turn *paced, threads int,
 		r.step(c, step, steps)
 	}
 	sub := &app{args: c.args, out: &buf, teachers: r.app.teachers, err: io.Discard, pace: pace, finished: func(ctx context.Context, j *job) (err error) {
-		c.Curve = thin(j.curve)
+		c.Curve = curveOf(j.trained)
 		if r.measure != nil {
 			c.Inside, err = r.measure.measure(ctx, j)
 		}
 		return err
 	}}
 	root := sub.root()
-	root.SetArgs(append(slices.Clone(c.args), "-o", output, "--json", "--quiet", fmt.Sprintf("--threads=%d", threads)))
+	root.SetArgs(append(slices.Clone(c.args), "-o", output, "--checkpoint="+r.checkpoint(c), "--resume", "--json", "--quiet", fmt.Sprintf("--threads=%d", threads)))
 	root.SetOut(io.Discard)
 	root.SetErr(io.Discard)
 	if err := root.ExecuteContext(ctx); err != nil {

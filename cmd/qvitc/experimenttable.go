@@ -62,11 +62,18 @@ func (e *experiment) table(file string, cells []cell) string {
 		b.WriteString("\n")
 	}
 	var seconds, speed float64
+	resumed := 0
 	for _, c := range cells {
+		if c.Result.Resumed > 0 {
+			resumed++
+		}
 		seconds += c.Result.Seconds
 		speed += c.Result.ImagesPerS / float64(len(cells))
 	}
 	fmt.Fprintf(&b, "\n%d runs in %.0f minutes", len(cells), seconds/60)
+	if resumed > 0 {
+		fmt.Fprintf(&b, " (%d of them were interrupted and count from their last checkpoint)", resumed)
+	}
 	if speed > 0 {
 		fmt.Fprintf(&b, ", %.0f training images/s on average", speed)
 	}

@@ -31,7 +31,6 @@ type job struct {
 
 	student     *ir.Graph
 	calibration *quantize.Calibration
-	curve       []distill.Step // of the training, where app.finished is set
 	target      export.Target
 	built       *export.Built
 	studentEval *distill.Evaluation

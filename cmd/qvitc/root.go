@@ -23,8 +23,7 @@ type app struct {
 	noColor  bool
 	threads  int
 
-	// finished, where set, sees a compression at its end, and makes it keep the
-	// curve of its losses.
+	// finished, where set, sees a compression at its end.
 	finished func(context.Context, *job) error
 
 	// teachers, where set, keeps what teachers gave for the runs after this one.

@@ -24,6 +24,7 @@ type outcome struct {
 	Steps          int               `json:"steps"`
 	ImagesPerS     float64           `json:"images_per_s,omitempty"`
 	Seconds        float64           `json:"seconds"`
+	Resumed        int               `json:"resumed,omitempty"` // step that the training was taken up at: seconds are those since
 	Seed           uint64            `json:"seed"`
 	Float          []string          `json:"float_layers"`
 	LabelAgreement *float64          `json:"label_agreement,omitempty"` // part of the training images looked at whose label the teacher tells
@@ -44,7 +45,7 @@ func (j *job) summary() error {
 		out.LabelAgreement = &j.labelAgreement
 	}
 	if j.trained != nil {
-		out.Steps, out.ImagesPerS = j.trained.Steps, j.trained.ImagesPerSec
+		out.Steps, out.ImagesPerS, out.Resumed = j.trained.Steps, j.trained.ImagesPerSec, j.trained.From
 	}
 	if n := j.images.skippedNote(); n != "" {
 		j.app.note("note: %s", n)

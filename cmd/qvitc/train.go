@@ -26,7 +26,6 @@ type training struct {
 	damping     float64
 	gradScale   bool // LSQ's factor on the gradients of quantisers
 	frozen      map[*ir.Value]bool
-	step        func(distill.Step)   // sees every step; may be nil
 	epoch       func(done int) error // the student holds the result so far; may be nil
 }
 
@@ -57,9 +56,6 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 		Student: g, Teacher: r.teacher, TeacherCache: a.teachers.cache(r.known), Data: w, Options: o, DropPath: drops, Pace: a.pace,
 		Frozen: func(p distill.Param) bool { return frozen[p.Value] },
 		Progress: func(s distill.Step) {
-			if r.step != nil {
-				r.step(s)
-			}
 			p.of(s.Steps)
 			p.show(s.Step, 0, s.ETA, fmt.Sprintf("loss %.4f  %.0f images/s", s.Recent.Total, s.ImagesPerSec))
 		},
@@ -123,12 +119,7 @@ func (j *job) train(ctx context.Context) (err error) {
 	if j.o.method == "ptq" {
 		return nil
 	}
-	var step func(distill.Step)
-	if j.app.finished != nil {
-		step = func(s distill.Step) { j.curve = append(j.curve, s) }
-	}
 	j.trained, err = j.app.train(ctx, training{
-		step:  step,
 		flags: &j.o.train, student: j.student, teacher: j.teacher, images: j.images, split: j.trainSet, checkpoint: j.checkpoint(),
 		damping: j.o.damping, gradScale: j.o.gradScale, normTeacher: j.o.normTeacher(),
 		known: j.teacherName(),
