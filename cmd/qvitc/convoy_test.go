@@ -1,7 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +85,31 @@ func TestWaves(t *testing.T) {
 		}
 		if got := strings.Join(have, " "); got != want {
 			t.Errorf("%d jobs: waves %s, want %s", jobs, got, want)
+		}
+	}
+}
+
+// TestJobsShareTheTeacher: the runs of a wave have one cache of the teacher's
+// answers, made for runs side by side.
+func TestJobsShareTheTeacher(t *testing.T) {
+	dir := fixtureIn(t, t.TempDir())
+	file := filepath.Join(dir, "two.yaml")
+	text := fmt.Sprintf("model: %s/tiny.onnx\ndata: %s/data\nbits: [w4a4]\nseeds: [0]\nflags: {epochs: '1', batch: '32', augment: light}\nvariants: [{name: a}, {name: b, flags: {mode: lsq+}}]\n", dir, dir)
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for jobs, abreast := range map[int]bool{1: false, 2: true} {
+		a := &app{out: io.Discard, err: io.Discard, threads: 2}
+		if err := a.experiment(context.Background(), file, fmt.Sprintf("%s/%d.jsonl", dir, jobs), false, jobs); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(a.teachers.answers); n != 1 {
+			t.Errorf("--jobs %d: %d caches of the teacher's answers, want 1", jobs, n)
+		}
+		for name, c := range a.teachers.answers {
+			if c.Abreast != abreast {
+				t.Errorf("--jobs %d: the cache of %s is made for runs side by side: %v", jobs, name, c.Abreast)
+			}
 		}
 	}
 }
