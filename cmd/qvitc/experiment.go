@@ -166,7 +166,7 @@ func (a *app) runCells(ctx context.Context, e *experiment, cells []cell, out str
 		return fail(exitIO, err)
 	}
 	r := &matrixRun{app: a, measure: e.Measure, tmp: tmp, out: out, results: results,
-		progress: a.longProgress("experiment", len(cells)), started: time.Now(), parts: map[*cell]float64{}}
+		progress: a.longProgress("experiment", len(cells)), started: time.Now(), parts: map[*cell]span{}}
 	defer r.progress.done()
 	for _, c := range cells {
 		if c.Result != nil {

@@ -29,10 +29,13 @@ type matrixRun struct {
 	mu       sync.Mutex // of what follows
 	results  *os.File
 	finished int
-	ran      int // of the finished, since started
+	ran      float64 // runs and parts of runs since started, of those that have ended
 	started  time.Time
-	parts    map[*cell]float64 // of the training, for cells that run
+	parts    map[*cell]span // of the training, for cells that run
 }
+
+// span is from where to where a training has gone, as parts of the whole.
+type span struct{ from, to float64 }
 
 // waves divides the cells that are not finished into groups that run side by side: at
 // most so many, with the same seed.
@@ -93,7 +96,7 @@ func (r *matrixRun) add(c *cell) error {
 	if err := distill.RemoveCheckpoints(r.checkpoint(c)); err != nil {
 		return fail(exitIO, err)
 	}
-	r.ran++
+	r.ran += 1 - r.parts[c].from
 	delete(r.parts, c)
 	r.finished++
 	r.show(fmt.Sprintf("%s %s seed %d: %.2f %%", c.Variant, c.Bits, c.Seed, 100*c.Result.Top1Student))
@@ -104,17 +107,22 @@ func (r *matrixRun) add(c *cell) error {
 func (r *matrixRun) step(c *cell, step, steps int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parts[c] = float64(step) / float64(steps)
+	part, begun := r.parts[c]
+	part.to = float64(step) / float64(steps)
+	if !begun {
+		part.from = part.to
+	}
+	r.parts[c] = part
 	r.show(fmt.Sprintf("%s %s seed %d: step %d of %d", c.Variant, c.Bits, c.Seed, step, steps))
 }
 
 // show shows the progress, with the time that the rest takes at the pace so far.
 func (r *matrixRun) show(note string) {
-	running := 0.0
+	running, ran := 0.0, r.ran
 	for _, part := range r.parts {
-		running += part
+		running += part.to
+		ran += part.to - part.from
 	}
-	ran := float64(r.ran) + running
 	if ran == 0 {
 		return // no pace yet
 	}
