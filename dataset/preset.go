@@ -136,7 +136,7 @@ func auto(ctx context.Context, set *Set, to Shape) (Preprocess, error) {
 	if len(items) == 0 {
 		items, of = set.eval, "the evaluation images, there are no others"
 	}
-	kind, isArray := items[0].src.(*array)
+	kind, isArray := set.first().src.(*array)
 	if set.Preprocessed() {
 		return Preprocess{Interp: Bicubic, Source: "none: the array is preprocessed"}, nil
 	}

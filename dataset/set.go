@@ -182,13 +182,17 @@ func (s *Set) Skipped() []Skipped {
 	return out
 }
 
+// first is an image of the set: one to train on, where it has any.
+func (s *Set) first() item {
+	if len(s.train) == 0 {
+		return s.eval[0]
+	}
+	return s.train[0]
+}
+
 // Preprocessed tells whether the images are arrays of floating-point numbers, which no preprocessing changes.
 func (s *Set) Preprocessed() bool {
-	items := s.train
-	if len(items) == 0 {
-		items = s.eval
-	}
-	a, ok := items[0].src.(*array)
+	a, ok := s.first().src.(*array)
 	return ok && a.floats != nil
 }
 

@@ -69,11 +69,11 @@ type Step struct {
 // Result is the outcome of a run; the trained values are in the student.
 type Result struct {
 	Steps, Updates, Skipped int
-	From                    int   // step that the run was resumed from; 0
-	Loss                    Parts // running mean at the end
-	Curve                   []Point
-	Params, Elements        int    // trained constants, and numbers in them
-	Checkpoint              string // newest checkpoint file; empty when none was written
+	From                    int     // step that the run was resumed from; 0
+	Loss                    Parts   // running mean at the end
+	Curve                   []Point // running means at some hundred steps, those before From too
+	Params, Elements        int     // trained constants, and numbers in them
+	Checkpoint              string  // newest checkpoint file; empty when none was written
 	Elapsed                 time.Duration
 	ImagesPerSec            float64
 }

@@ -18,11 +18,8 @@ func TestRenormalise(t *testing.T) {
   %sum = Add(%conv, %x)
   output %sum
 }`
-	parse := func() *ir.Graph {
-		g, err := ir.Parse(text, ir.ParseOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+	typed := func() *ir.Graph {
+		g := parse(t, text)
 		if _, err := ops.Infer(g); err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +32,7 @@ func TestRenormalise(t *testing.T) {
 		p, c := float32(i)/18, i/9
 		xa[i], xb[i] = (p-meanA[c])/stdA[c], (p-meanB[c])/stdB[c]
 	}
-	b, a := parse(), parse()
+	b, a := typed(), typed()
 	if err := Renormalise(a, []float32{stdA[0] / stdB[0], stdA[1] / stdB[1]}, []float32{(meanA[0] - meanB[0]) / stdB[0], (meanA[1] - meanB[1]) / stdB[1]}); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +52,7 @@ func TestRenormalise(t *testing.T) {
 			t.Errorf("%d: %v, want %v", i, got, want[i])
 		}
 	}
-	if err := Renormalise(parse(), []float32{1, 2, 3}, []float32{0}); err == nil {
+	if err := Renormalise(typed(), []float32{1, 2, 3}, []float32{0}); err == nil {
 		t.Error("three values for two channels are taken")
 	}
 }

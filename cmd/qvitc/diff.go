@@ -69,7 +69,7 @@ func (a *app) diff(ctx context.Context, pathA, pathB string, o *diffFlags) error
 		return err
 	}
 	prepared := ma // the model that says how images are preprocessed
-	if ma.graph.Meta["qvitc.preprocess"] == "" {
+	if ma.preprocessText() == "" {
 		prepared = mb
 	}
 	im, err := o.data.open(ctx, prepared)

@@ -57,7 +57,7 @@ func (a *app) inspectPacked(m *model, tree bool) error {
 		fmt.Fprintf(w, "%-8s %d layers, %s of weights\n", bits, count[bits], bytesText(int64(bytes[bits])))
 	}
 	fmt.Fprintf(w, "recipe   %s\n", recipeText(in.Recipe))
-	fmt.Fprintf(w, "images   %s\n", oneLine(m.graph.Meta["qvitc.preprocess"]))
+	fmt.Fprintf(w, "images   %s\n", oneLine(m.preprocessText()))
 	if tree {
 		for _, l := range in.Layers {
 			fmt.Fprintf(w, "%-8s %s\n", l.Bits, oneLine(l.Name))

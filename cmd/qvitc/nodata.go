@@ -32,10 +32,7 @@ func (o *compressFlags) synthetic(m *model) (*images, error) {
 		return nil, err
 	}
 	im := &images{set: dataset.Synthetic(shape, o.samples, syntheticImages, o.train.seed), shape: shape}
-	text := o.data.prep.text
-	if text == "" {
-		text = m.graph.Meta["qvitc.preprocess"]
-	}
+	text := o.data.prep.textFor(m)
 	im.told = text != "" || o.data.prep.given()
 	if im.prep, err = dataset.Resolve(text, im.set, shape); err == nil {
 		err = o.data.prep.override(im)

@@ -183,7 +183,7 @@ func readArrays(m *model, file, name string, in map[string]*ir.Tensor) error {
 }
 
 func (o *runFlags) readImage(ctx context.Context, m *model, file, name string, in map[string]*ir.Tensor) error {
-	if o.prep.text == "" && m.graph.Meta["qvitc.preprocess"] == "" {
+	if o.prep.textFor(m) == "" {
 		return failf(exitUsage, "for example --preprocess imagenet, or \"mean=0.5 std=0.5 resize=256 crop=224\"", "%s does not say how images are preprocessed: --preprocess is missing", m.path)
 	}
 	im, err := openImages(ctx, m, file, &o.prep)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -114,18 +115,12 @@ func (a *app) served(path string, p *prepFlags) (*serve.Model, error) {
 	if out.Shape, err = m.imageShape(); err != nil {
 		return nil, err
 	}
-	text := p.text
-	if text == "" {
-		text = m.graph.Meta["qvitc.preprocess"]
-	}
+	text := p.textFor(m)
 	if text == "" && !p.given() {
 		return nil, failf(exitUsage, "for example --preprocess imagenet, or \"mean=0.5 std=0.5 resize=256 crop=224\"", "%s does not say how images are preprocessed: --preprocess is missing", path)
 	}
-	if text == "" {
-		text = "none"
-	}
 	im := &images{shape: out.Shape}
-	if im.prep, err = dataset.Resolve(text, nil, out.Shape); err == nil {
+	if im.prep, err = dataset.Resolve(cmp.Or(text, "none"), nil, out.Shape); err == nil {
 		err = p.override(im)
 	}
 	out.Preprocess = im.prep

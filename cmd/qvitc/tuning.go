@@ -103,13 +103,11 @@ func (t *tuning) head(context.Context) error {
 		if err := t.teacher.like(t.model); err != nil {
 			return err
 		}
-		mine, its := t.model.graph.Meta, t.teacher.graph.Meta["qvitc.preprocess"]
-		if mine["qvitc.preprocess"] == "" && its != "" && !t.o.data.prep.normalises() { // both see the same images: those that the teacher knows
-			if mine == nil {
-				mine = map[string]string{}
-				t.model.graph.Meta = mine
+		if its := t.teacher.preprocessText(); t.model.preprocessText() == "" && its != "" && !t.o.data.prep.normalises() {
+			if t.model.graph.Meta == nil {
+				t.model.graph.Meta = map[string]string{}
 			}
-			mine["qvitc.preprocess"] = its
+			t.model.graph.Meta["qvitc.preprocess"] = its // both see the same images: those that the teacher knows
 		}
 	}
 	t.frozen, err = frozenParams(t.model.graph, t.o.freeze)
