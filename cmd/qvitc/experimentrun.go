@@ -29,8 +29,8 @@ type matrixRun struct {
 	mu       sync.Mutex // of what follows
 	results  *os.File
 	finished int
-	ran      float64 // runs and parts of runs since started, of those that have ended
-	started  time.Time
+	ran      float64        // runs and parts of runs since started, of those that have ended
+	started  time.Time      // of the first step, where there is one
 	parts    map[*cell]span // of the training, for cells that run
 }
 
@@ -107,6 +107,9 @@ func (r *matrixRun) add(c *cell) error {
 func (r *matrixRun) step(c *cell, step, steps int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ran == 0 && len(r.parts) == 0 {
+		r.started = time.Now() // what came before, such as reading the images, says nothing of the pace
+	}
 	part, begun := r.parts[c]
 	part.to = float64(step) / float64(steps)
 	if !begun {

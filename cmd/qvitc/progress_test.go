@@ -33,9 +33,10 @@ func TestProgressLines(t *testing.T) {
 func TestExperimentETA(t *testing.T) {
 	var w bytes.Buffer
 	a := &app{err: &w}
-	r := &matrixRun{progress: a.longProgress("experiment", 2), started: time.Now().Add(-time.Minute), parts: map[*cell]span{}}
+	r := &matrixRun{progress: a.longProgress("experiment", 2), parts: map[*cell]span{}}
 	c := &cell{Variant: "x", Bits: "w2a2"}
 	r.step(c, 50, 100)
+	r.started = r.started.Add(-time.Minute)
 	r.step(c, 75, 100) // a quarter of a run in a minute, five quarters are left
 	if got := strings.TrimSpace(w.String()); got != "experiment  37%  0/2  ETA 5m0s  x w2a2 seed 0: step 75 of 100" {
 		t.Error(got)
