@@ -4,15 +4,18 @@
 // The student is an ordinary ir.Graph with FakeQuant nodes whose scales have been
 // calibrated. Params names the constants that train; Train changes them in place.
 // The loss is a weighted sum of cross-entropy with the labels, cross-entropy with
-// the teacher's arg-max, the KL divergence from the teacher's logits, and DGD, the
-// distance between the token similarity matrices of queries and keys:
+// the teacher's arg-max, the KL divergence from the teacher's logits, DGD, the distance
+// between the token similarity matrices of queries and keys, and the distance between
+// the outputs of the blocks:
 //
 //	r, err := distill.Train(ctx, distill.Job{
 //		Student: student, Teacher: teacher, Data: loader,
 //		Taps: []distill.TapPair{{q, k, teacherQ, teacherK}, ...},
+//		Features: []distill.FeaturePair{{block, teacherBlock}, ...},
 //		Options: distill.Options{
 //			Epochs: 1.25, LR: 1e-3,
 //			DGD:        distill.DGD{Mode: distill.DGDPaper, Lambda: 1},
+//			Features:   14,
 //			Checkpoint: "deit.ckpt", CheckpointEvery: 500, Resume: true,
 //		},
 //		Progress: func(s distill.Step) { fmt.Printf("%d/%d loss %.4f\n", s.Step, s.Steps, s.Recent.Total) },

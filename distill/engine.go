@@ -1,7 +1,9 @@
 package distill
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/qvitc/qvitc/ir"
 	"github.com/qvitc/qvitc/runtime"
@@ -19,7 +21,8 @@ type engine struct {
 	student, teacher *ir.Graph
 	params           []*ir.Value
 	logits           [2][]*ir.Value // student's, teacher's
-	taps             []tap
+	taps             []tap          // of DGD
+	features         []tap
 	drops            []DropPath
 	step             int // that run computes; drop-path is drawn by it
 	opt              Options
@@ -35,7 +38,8 @@ type engine struct {
 	cache  *cached       // nil where the teacher's answers are not kept
 }
 
-// tap is q or k of one attention.
+// tap is a value that student and teacher are compared by: q or k of one attention, or
+// a feature.
 type tap struct{ s, t *ir.Value }
 
 // plan is student and teacher compiled for one shard size.
@@ -43,7 +47,7 @@ type plan struct {
 	student, teacher *runtime.Program
 	classes          int
 	dgd              map[tapShape]*dgdPlan
-	taps             []*dgdPlan // of each tap
+	taps             []*dgdPlan // of each tap of DGD
 	weights          []float64  // of one matrix of each tap in a batch of one image
 }
 
@@ -67,7 +71,7 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 		e.params = append(e.params, p.Value)
 	}
 	e.logits[0] = logitsOf(j.Student, j.StudentLogits)
-	if o.Loss.TeacherHard+o.Loss.Soft > 0 || o.DGD.on() {
+	if o.Loss.TeacherHard+o.Loss.Soft+o.Features > 0 || o.DGD.on() {
 		if j.Teacher == nil {
 			return nil, fmt.Errorf("the loss needs a teacher, and none is given")
 		}
@@ -94,12 +98,21 @@ func newEngine(j *Job, params []Param, o Options) (*engine, error) {
 			return nil, fmt.Errorf("DGD is on, but no attention was recognised in the model: nothing to compare")
 		}
 	}
+	if o.Features > 0 {
+		var err error
+		if e.features, err = featureTaps(j); err != nil {
+			return nil, err
+		}
+	}
 	for range o.Threads {
 		w := &worker{student: map[int]*runtime.State{}, teacher: map[int]*runtime.State{}, dgd: map[*dgdPlan]*dgdState{}, grads: zeros(params)}
 		e.workers = append(e.workers, w)
 	}
 	return e, nil
 }
+
+// allTaps lists the taps of DGD and the features, as answers.taps has them.
+func (e *engine) allTaps() []tap { return slices.Concat(e.taps, e.features) }
 
 func logitsOf(g *ir.Graph, given []*ir.Value) []*ir.Value {
 	if len(given) > 0 {
@@ -115,7 +128,7 @@ func (e *engine) plan(n int) (*plan, error) {
 	}
 	p := &plan{dgd: map[tapShape]*dgdPlan{}}
 	var taps [2][]*ir.Value
-	for _, t := range e.taps {
+	for _, t := range e.allTaps() {
 		taps[0] = append(taps[0], t.s)
 		taps[1] = append(taps[1], t.t)
 	}
@@ -144,7 +157,7 @@ func (e *engine) plan(n int) (*plan, error) {
 		return nil, fmt.Errorf("the teacher has %d classes, the student %d", p.classes, k)
 	}
 	p.classes = k
-	if err := p.measureTaps(e, n); err != nil {
+	if err := errors.Join(p.measureTaps(e, n), p.measureFeatures(e, n)); err != nil {
 		return nil, err
 	}
 	e.plans[n] = p

@@ -27,7 +27,7 @@ var DefaultLoss = Loss{Hard: 0.5, Soft: 0.5, Tau: 1}
 // Parts is a loss split into its parts. Total is the weighted sum; the others
 // are unweighted means (Hard over labelled images only).
 type Parts struct {
-	Total, Hard, TeacherHard, Soft, DGD float64
+	Total, Hard, TeacherHard, Soft, DGD, Features float64
 }
 
 func (l Loss) check() error {
@@ -67,8 +67,8 @@ type real interface{ float32 | float64 }
 
 // lossSums gathers the parts of one shard.
 type lossSums struct {
-	total, hard, teacherHard, soft, dgd float64
-	labelled                            int
+	total, hard, teacherHard, soft, dgd, features float64
+	labelled                                      int
 }
 
 // target is what the label says: class a with the given share, class b with the

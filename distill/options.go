@@ -45,6 +45,10 @@ type Options struct {
 	Loss *Loss // DefaultLoss
 	DGD  DGD   // off
 
+	// Features is the weight of the distance of the blocks' outputs from the teacher's
+	// (featureLoss), as a mean over the images and Job.Features; 0.
+	Features float64
+
 	FastBackward bool // gradients of quantised products in 16-bit integers (runtime.Config.FastBackward)
 
 	// MaxMemory bounds the bytes of activations, gradients, moments and teacher of
@@ -102,7 +106,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"warm-up", o.WarmUp, 0, 1}, {"weight decay", o.WeightDecay, 0, math.MaxFloat32}, {"beta1", o.Beta1, 0, 1}, {"beta2", o.Beta2, 0, 1},
 		{"epsilon", o.Epsilon, 0, 1}, {"learning-rate factor of scales", o.ScaleLR, 0, math.MaxFloat32},
 		{"learning-rate factor of zero points", o.ZeroPointLR, 0, math.MaxFloat32}, {"damping", o.Damping, 0, math.MaxFloat32},
-		{"decay of the average", o.EMA, 0, 1}, {"outlier bound", o.Outlier, 0, math.MaxFloat32},
+		{"decay of the average", o.EMA, 0, 1}, {"weight of the features", o.Features, 0, math.MaxFloat32}, {"outlier bound", o.Outlier, 0, math.MaxFloat32},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
 			return o, fmt.Errorf("%s %v: want a number from %v to %v", f.name, f.v, f.lo, f.hi)

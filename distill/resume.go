@@ -24,7 +24,7 @@ func (t *trainer) identify(perEpoch int) {
 	for _, d := range t.eng.drops {
 		text += fmt.Sprint(ir.Quote(d.Input.Name), d.Rate)
 	}
-	for _, taps := range t.eng.taps {
+	for _, taps := range t.eng.allTaps() {
 		text += ir.Quote(taps.s.Name) + ir.Quote(taps.t.Name)
 	}
 	t.model = digest(text)

@@ -124,6 +124,7 @@ func meanParts(sums []lossSums, n int) Parts {
 		p.TeacherHard += s.teacherHard
 		p.Soft += s.soft
 		p.DGD += s.dgd
+		p.Features += s.features
 		labelled += s.labelled
 	}
 	if labelled > 0 {
@@ -188,6 +189,9 @@ func (w *worker) shard(e *engine, b *dataset.Batch, lo, hi int) (sum lossSums, e
 		if err := w.tapLoss(e.opt.DGD, p.taps[i], st.Value(t.s), te.taps[i], st.Seed(t.s), weight*p.weights[i], &sum); err != nil {
 			return sum, err
 		}
+	}
+	for i, t := range e.features {
+		w.featureLoss(e.opt.Features, n, st.Value(t.s), te.taps[len(e.taps)+i], st.Seed(t.s), weight/float64(len(e.features)), &sum)
 	}
 	if !finite(sum.total) {
 		return sum, nil // the trainer reports it; a backward pass would tell nothing more

@@ -19,7 +19,7 @@ type repeated interface {
 }
 
 // TeacherCache keeps what one teacher gives for an image, found by the pixels:
-// logits, and queries and keys where DGD compares them. The teacher treats every
+// logits, queries and keys where DGD compares them, and features. The teacher treats every
 // image of a batch alike, so its answers are the same bits whether they are kept
 // or computed. Jobs with the same teacher may share one, also at the same time.
 type TeacherCache struct {
@@ -81,7 +81,7 @@ func (e *engine) newCached(p *plan, n int) *cached {
 	}
 	c := &cached{TeacherCache: e.shared, logits: len(e.logits[1]), limit: e.cacheLimit()}
 	c.values = append(c.values, e.logits[1]...)
-	for _, t := range e.taps {
+	for _, t := range e.allTaps() {
 		c.values = append(c.values, t.t)
 	}
 	var names []string
@@ -177,7 +177,7 @@ func (w *worker) teach(e *engine, n int, x []float32) (*answers, error) {
 	for _, v := range e.logits[1] {
 		a.logits = append(a.logits, st.Value(v))
 	}
-	for _, t := range e.taps {
+	for _, t := range e.allTaps() {
 		a.taps = append(a.taps, st.Value(t.t))
 	}
 	if c != nil && c.need > 0 {

@@ -43,7 +43,7 @@ func TestTeacherCache(t *testing.T) {
 		threads int
 		memory  int64
 	}{{-1, 1, 0}, {0, 1, 0}, {0, 2, 0}, {0, 2, 1 << 20}, {100, 1, 0}} {
-		j := tinyJob(t, Options{Epochs: 3, Threads: c.threads, TeacherCache: c.cache, MaxMemory: c.memory, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
+		j := tinyJob(t, Options{Epochs: 3, Threads: c.threads, TeacherCache: c.cache, MaxMemory: c.memory, Features: 2, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
 		j.Data = newStill(t)
 		tr, err := newTrainer(&j)
 		if err != nil {
@@ -75,7 +75,7 @@ func TestSharedTeacherCache(t *testing.T) {
 	shared := NewTeacherCache()
 	var want string
 	for i, c := range []*TeacherCache{nil, shared, shared} {
-		j := tinyJob(t, Options{Epochs: 1, Threads: 2, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
+		j := tinyJob(t, Options{Epochs: 1, Threads: 2, Features: 2, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
 		j.Data, j.TeacherCache = newStill(t), c
 		if i == 2 {
 			for _, p := range Params(j.Teacher) {
@@ -99,7 +99,7 @@ func TestSharedTeacherCache(t *testing.T) {
 // second follows the first by a step; its teacher is broken and must not be asked.
 func TestAbreast(t *testing.T) {
 	job := func(threads int, c *TeacherCache) Job {
-		j := tinyJob(t, Options{Epochs: 3, Threads: threads, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
+		j := tinyJob(t, Options{Epochs: 3, Threads: threads, Features: 2, DGD: DGD{Mode: DGDPaper, Lambda: 1}})
 		j.TeacherCache = c
 		return j
 	}

@@ -24,9 +24,10 @@ type Job struct {
 	// first; by default the graph's outputs.
 	StudentLogits, TeacherLogits []*ir.Value
 
-	Taps    []TapPair // attentions that DGD compares
-	Data    Source
-	Options Options
+	Taps     []TapPair     // attentions that DGD compares
+	Features []FeaturePair // what Options.Features compares
+	Data     Source
+	Options  Options
 
 	// TeacherCache takes and gives answers of this teacher, as Options.TeacherCache
 	// allows; nil: one is made for the job.
@@ -344,6 +345,7 @@ func (t *trainer) report(p Parts, lr, norm float64) {
 		mix(&h.Recent.TeacherHard, p.TeacherHard)
 		mix(&h.Recent.Soft, p.Soft)
 		mix(&h.Recent.DGD, p.DGD)
+		mix(&h.Recent.Features, p.Features)
 	}
 	if h.Step%max(1, t.steps/curvePoints) == 0 || h.Step == t.steps {
 		h.Curve = append(h.Curve, Point{h.Step, h.Recent})

@@ -94,7 +94,7 @@ func joinOf(v *ir.Value) (*ir.Value, *ir.Node) {
 			}
 			return v, n
 		case n.Is("Add"), n.Is("Mul"):
-			if !other(n, v).IsConst() {
+			if other(n, v).Def != nil { // and not a constant, or an input of InsertDropPath
 				return nil, nil
 			}
 		case n.Domain == "" && branchOps[n.Op]:

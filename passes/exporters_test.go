@@ -300,6 +300,9 @@ func TestExporters(t *testing.T) {
 				if len(taps) != 1 || taps[0].Heads != 2 || taps[0].Dim != 4 || taps[0].K.Type.Shape[1:].String() != "[2,4,4]" {
 					t.Fatalf("taps %+v", taps)
 				}
+				if b := passes.Blocks(g); len(b) != 1 || b[0].Type.Shape[1:].String() != "[5,8]" && b[0].Type.Shape[1:].String() != "[4,8]" {
+					t.Errorf("block outputs %v", b)
+				}
 				x := image(before, 3)
 				if d := difference(t, before, g, x); d > 1e-5 {
 					t.Errorf("Clean changes the function by %g", d)

@@ -75,6 +75,15 @@ func TestModels(t *testing.T) {
 			if len(taps) != wantRoles(name)["blocks"] {
 				t.Errorf("%d taps", len(taps))
 			}
+			blocks := passes.Blocks(g)
+			if len(blocks) != wantRoles(name)["blocks"] {
+				t.Errorf("outputs of %d blocks", len(blocks))
+			}
+			for _, v := range blocks {
+				if !v.Def.Is("Add") || v.Type.Rank() < 3 {
+					t.Errorf("block output %q %v of %s", v.Name, v.Type, v.Def.Op)
+				}
+			}
 			for _, tap := range taps {
 				if tap.Heads*tap.Dim == 0 || tap.Q.Type.Rank() != 4 || tap.K.Type.Rank() != 4 || tap.V.Type.Rank() != 4 {
 					t.Errorf("block %d: heads %d, dim %d, q %v, k %v, v %v", tap.Block, tap.Heads, tap.Dim, tap.Q.Type, tap.K.Type, tap.V.Type)

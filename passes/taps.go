@@ -1,6 +1,7 @@
 package passes
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/qvitc/qvitc/ir"
@@ -69,4 +70,21 @@ func beforeQuant(v *ir.Value) *ir.Value {
 		return v.Def.Inputs[0]
 	}
 	return v
+}
+
+// Blocks lists the outputs of the transformer blocks in order of blocks: the residual
+// stream [..., C] where the MLP has joined it. It works on the graphs that Taps works on.
+func Blocks(g *ir.Graph) (out []*ir.Value) {
+	byBlock := map[int]*ir.Value{}
+	for n := range g.Nodes() {
+		if IsLinear(n) && n.Role.Kind == ir.RoleFC2 && n.Role.Block >= 0 {
+			if _, add := joinOf(n.Out()); add != nil {
+				byBlock[n.Role.Block] = add.Out()
+			}
+		}
+	}
+	for _, block := range slices.Sorted(maps.Keys(byBlock)) {
+		out = append(out, byBlock[block])
+	}
+	return out
 }

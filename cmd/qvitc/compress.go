@@ -70,7 +70,7 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	f.StringArrayVar(&o.exclude, "exclude", nil, "keep these layers float: globs on names, role:fc2, op:Conv (repeatable)")
 	f.StringSliceVar(&o.only, "only", nil, "quantise these layers alone: the same names, separated by commas or repeated")
 	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm, static or off")
-	f.StringVar(&o.mode, "mode", "qvit", "what --irm, --dgd, --calib, --zero-points and --grad-scale are unless given: "+modeNames())
+	f.StringVar(&o.mode, "mode", "qvit", "what --irm, --dgd, --features, --calib, --zero-points and --grad-scale are unless given: "+modeNames())
 	f.StringVar(&o.zeroPoints, "zero-points", "skewed", "inputs of linear layers with a zero point: skewed (behind GELU, and the image), all or none")
 	f.BoolVar(&o.gradScale, "grad-scale", false, "LSQ's factor on the gradients of quantisers")
 	f.StringVar(&o.dgdTeacher, "dgd-teacher", "auto", "q and k of the teacher in DGD: raw, normalised, or auto (normalised where --irm is rescale)")

@@ -32,7 +32,7 @@ file is not changed.`,
 			if err := applyRecipe(c.Flags(), o.recipe); err != nil {
 				return err
 			}
-			if o.teacher != "" && !slices.ContainsFunc([]string{"hard", "soft", "teacher-hard", "dgd"}, c.Flags().Changed) {
+			if o.teacher != "" && !slices.ContainsFunc([]string{"hard", "soft", "teacher-hard", "dgd", "features"}, c.Flags().Changed) {
 				o.train.hard, o.train.soft = 0.5, 0.5
 			}
 			return a.finetune(c.Context(), args[0], o)
@@ -41,7 +41,7 @@ file is not changed.`,
 	f := c.Flags()
 	f.StringVarP(&o.out, "output", "o", "", "output file (default MODEL.tuned.onnx)")
 	f.IntVar(&o.classes, "classes", 0, "give the model a fresh head for this many classes (0: keep the head it has)")
-	f.StringVar(&o.teacher, "teacher", "", "a float model to learn from beside the labels, half and half unless --hard, --soft, --teacher-hard or --dgd say otherwise")
+	f.StringVar(&o.teacher, "teacher", "", "a float model to learn from beside the labels, half and half unless --hard, --soft, --teacher-hard, --dgd or --features say otherwise")
 	f.StringArrayVar(&o.freeze, "freeze", nil, "keep these parameters as they are: globs on their names, or backbone for all but the heads (repeatable)")
 	f.BoolVar(&o.apart, "external-data", false, "put the weights into a second file (automatic above 2 GiB)")
 	addRecipe(c, &o.recipe)

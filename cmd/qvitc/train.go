@@ -70,6 +70,11 @@ func (a *app) train(ctx context.Context, r training) (*distill.Result, error) {
 			return nil, fail(exitUsage, err)
 		}
 	}
+	if t.features > 0 {
+		if job.Features, err = pairBlocks(passes.Blocks(g), passes.Blocks(r.teacher)); err != nil {
+			return nil, fail(exitUsage, err)
+		}
+	}
 	res, err := distill.Train(ctx, job)
 	settle.back()
 	if err == distill.ErrInterrupted { // and not that its checkpoint failed
@@ -140,6 +145,22 @@ func (a *app) interrupted(err error, checkpoint string) error {
 	}
 	return failf(exitInterrupted, "go on with: "+a.command("--resume"), "interrupted; checkpoint %s", saved[0])
 }
+
+// pairBlocks matches the outputs of the blocks of student and teacher.
+func pairBlocks(s, t []*ir.Value) (out []distill.FeaturePair, err error) {
+	if len(s) != len(t) {
+		return nil, fmt.Errorf("the teacher has %d blocks, the student %d: use --features 0 with this teacher", len(t), len(s))
+	}
+	for i, v := range s {
+		if width := lastDim(v); width != lastDim(t[i]) {
+			return nil, fmt.Errorf("block %d of the teacher is %s wide, the student's %s: use --features 0 with this teacher", i, lastDim(t[i]), width)
+		}
+		out = append(out, distill.FeaturePair{Student: v, Teacher: t[i]})
+	}
+	return out, nil
+}
+
+func lastDim(v *ir.Value) string { return v.Type.Shape[v.Type.Rank()-1].String() }
 
 // pairTaps matches the attention blocks of student and teacher.
 func pairTaps(s, t []passes.AttentionTap) ([]distill.TapPair, error) {

@@ -31,6 +31,7 @@ type trainFlags struct {
 	smoothing   float64
 	dgd         float64
 	dgdMode     string
+	features    float64
 	dropPath    float64
 	ema         float64
 	augment     augmentFlags
@@ -44,7 +45,8 @@ type trainFlags struct {
 
 // compressTraining are the defaults of compress: half labels, half the teacher.
 var compressTraining = trainFlags{
-	epochs: 2, batch: 64, lr: 1e-3, optimiser: "adam", clip: 1, hard: 0.5, soft: 0.5, tau: 1, dgd: 1, dgdMode: "paper", every: 100, fast: true,
+	epochs: 2, batch: 64, lr: 1e-3, optimiser: "adam", clip: 1, hard: 0.5, soft: 0.5, tau: 1, dgd: 1, dgdMode: "paper", features: 50,
+	every: 100, fast: true,
 }
 
 // finetuneTraining are the defaults of finetune: labels alone. What
@@ -77,6 +79,7 @@ func (t *trainFlags) check() error {
 		{"smoothing", t.smoothing, t.smoothing >= 0 && t.smoothing < 1, "0 or more, below 1"},
 		{"dgd", t.dgd, t.dgd >= 0 && t.dgd <= math.MaxFloat32, "0 or more"},
 		{"dgd-mode", t.dgdMode, slices.Contains([]string{"paper", "mse", "rowwise"}, t.dgdMode), "paper, mse or rowwise"},
+		{"features", t.features, t.features >= 0 && t.features <= math.MaxFloat32, "0 or more"},
 		{"drop-path", t.dropPath, t.dropPath >= 0 && t.dropPath < 1, "0 or more, below 1"},
 		{"ema", t.ema, t.ema >= 0 && t.ema < 1, "0 or more, below 1"},
 		{"checkpoint-every", t.every, t.every >= 1, "at least 1"},
@@ -108,6 +111,7 @@ func (t *trainFlags) add(c *cobra.Command) {
 	f.Float64Var(&t.smoothing, "smoothing", t.smoothing, "part of a label that is spread over all classes")
 	f.Float64Var(&t.dgd, "dgd", t.dgd, "weight of the distribution guided distillation of q and k (0: off)")
 	f.StringVar(&t.dgdMode, "dgd-mode", t.dgdMode, "form of DGD: paper, mse or rowwise")
+	f.Float64Var(&t.features, "features", t.features, "weight of the distance of the blocks' outputs from the teacher's (0: off, as in the paper)")
 	f.Float64Var(&t.dropPath, "drop-path", t.dropPath, "part of the images that skip the last block's branches in a step, falling to 0 at the first")
 	f.Float64Var(&t.ema, "ema", t.ema, "decay of an average of the parameters that becomes the result (0: off)")
 	t.augment.add(c)
@@ -132,7 +136,7 @@ func (t *trainFlags) options() distill.Options {
 	return distill.Options{
 		Epochs: t.epochs, Optimiser: distill.Optimiser(t.optimiser), LR: t.lr, WarmUp: t.warmUp, WeightDecay: t.weightDecay, Clip: clip,
 		Loss: &distill.Loss{Hard: t.hard, TeacherHard: t.teacherHard, Soft: t.soft, Tau: t.tau, Smoothing: t.smoothing},
-		EMA:  t.ema, CheckpointEvery: t.every, Resume: t.resume, Seed: t.seed,
+		EMA:  t.ema, Features: t.features, CheckpointEvery: t.every, Resume: t.resume, Seed: t.seed,
 		FastBackward: t.fast, MaxMemory: int64(t.maxMemory), TeacherCache: cache,
 	}
 }
@@ -143,13 +147,13 @@ func (t *trainFlags) loader() dataset.LoaderOptions {
 }
 
 // needsTeacher tells whether a part of the loss compares with a teacher.
-func (t *trainFlags) needsTeacher() bool { return t.soft+t.teacherHard+t.dgd > 0 }
+func (t *trainFlags) needsTeacher() bool { return t.soft+t.teacherHard+t.dgd+t.features > 0 }
 
 // recipe notes every option that shapes the result, as resolved.
 func (t *trainFlags) recipe(r map[string]string) {
 	for k, v := range map[string]float64{"epochs": t.epochs, "lr": t.lr, "warmup": t.warmUp, "weight-decay": t.weightDecay, "clip": t.clip,
 		"hard": t.hard, "teacher-hard": t.teacherHard, "soft": t.soft, "tau": t.tau, "smoothing": t.smoothing, "dgd": t.dgd,
-		"drop-path": t.dropPath, "ema": t.ema} {
+		"features": t.features, "drop-path": t.dropPath, "ema": t.ema} {
 		r[k] = strconv.FormatFloat(v, 'g', -1, 64)
 	}
 	r["batch"], r["optimizer"], r["dgd-mode"] = strconv.Itoa(t.batch), t.optimiser, t.dgdMode

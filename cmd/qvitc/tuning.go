@@ -66,7 +66,7 @@ func (a *app) newTuning(path string, o *finetuneFlags) (*tuning, error) {
 		return nil, err
 	}
 	if o.teacher == "" && o.train.needsTeacher() {
-		return nil, failf(exitUsage, "name one with --teacher", "--soft, --teacher-hard and --dgd need a teacher")
+		return nil, failf(exitUsage, "name one with --teacher", "--soft, --teacher-hard, --dgd and --features need a teacher")
 	}
 	if err := checkOutput(o.out, path, o.teacher); err != nil {
 		return nil, err
