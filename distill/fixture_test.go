@@ -112,7 +112,7 @@ func (d tinyData) Batch(epoch, i int) (*dataset.Batch, error) {
 func tinyJob(t testing.TB, o Options) Job {
 	s, te := tinyStudent(t), tinyTeacher(t)
 	return Job{Student: s, Teacher: te, Data: tinyData{batch: 40, batches: 10}, Options: o,
-		Taps: []TapPair{{s.Value("qn"), s.Value("kn"), te.Value("q"), te.Value("k")}},
+		Taps:     []TapPair{{s.Value("qn"), s.Value("kn"), te.Value("q"), te.Value("k")}},
 		Features: []FeaturePair{{s.Value("o2"), te.Value("o2")}}}
 }
 
