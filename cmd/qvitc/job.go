@@ -180,18 +180,32 @@ func (j *job) quantise(context.Context) error {
 	return nil
 }
 
-// calibrate sets the scales from calibration images.
+// calibrate equalises norms and sets the scales, from the same calibration images.
 func (j *job) calibrate(ctx context.Context) error {
 	split := j.trainSet.Take(j.o.samples, j.o.train.seed)
-	l, err := j.images.loader(ctx, split, 32)
-	if err != nil {
-		return err
+	see := func(title string, work func(quantize.Batches, quantize.CalibrateOptions) error) error {
+		l, err := j.images.loader(ctx, split, 32)
+		if err != nil {
+			return err
+		}
+		w := &watched{Loader: l}
+		p := j.app.progress(title, l.Len())
+		defer p.done()
+		err = work(w.batches(), quantize.CalibrateOptions{
+			Method: quantize.Method(j.o.calib), Threads: j.app.threads, Progress: func(n int) { p.at(n, "") },
+		})
+		return w.fail(exitUnsupported, errors.Join(w.err, err))
 	}
-	w := &watched{Loader: l}
-	p := j.app.progress("calibrate", l.Len())
-	defer p.done()
-	j.calibration, err = quantize.Calibrate(ctx, j.student, w.batches(), quantize.CalibrateOptions{
-		Method: quantize.Method(j.o.calib), Threads: j.app.threads, Progress: func(n int) { p.at(n, "") },
+	if j.o.equalise {
+		if err := see("equalise", func(b quantize.Batches, o quantize.CalibrateOptions) error {
+			_, err := quantize.Equalise(ctx, j.student, b, o)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return see("calibrate", func(b quantize.Batches, o quantize.CalibrateOptions) (err error) {
+		j.calibration, err = quantize.Calibrate(ctx, j.student, b, o)
+		return err
 	})
-	return w.fail(exitUnsupported, errors.Join(w.err, err))
 }

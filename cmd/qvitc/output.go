@@ -109,7 +109,7 @@ func (j *job) recipe() map[string]string {
 	r := map[string]string{
 		"bits": j.bits.String(), "method": j.o.method, "irm": j.o.irm, "calib": j.o.calib,
 		"samples": strconv.Itoa(j.o.samples), "seed": strconv.FormatUint(j.o.train.seed, 10),
-		"mode": j.o.mode, "zero-points": j.o.zeroPoints, "teacher-sha256": j.teacherSHA,
+		"mode": j.o.mode, "zero-points": j.o.zeroPoints, "equalize": strconv.FormatBool(j.o.equalise), "teacher-sha256": j.teacherSHA,
 	}
 	if j.synthetic() {
 		r["data"] = "synthetic"

@@ -128,7 +128,7 @@ func (j *job) train(ctx context.Context) (err error) {
 		flags: &j.o.train, student: j.student, teacher: j.teacher, images: j.images, split: j.trainSet, checkpoint: j.checkpoint(),
 		damping: j.o.damping, gradScale: j.o.gradScale, normTeacher: j.o.normTeacher(),
 		known: j.teacherName(),
-		note:  fmt.Sprintf("%s calib %s of %d zero points %s model %s teacher %s", j.bits, j.o.calib, j.o.samples, j.o.zeroPoints, j.model.sha, j.teacherSHA),
+		note:  fmt.Sprintf("%s calib %s of %d zero points %s equalised %v model %s teacher %s", j.bits, j.o.calib, j.o.samples, j.o.zeroPoints, j.o.equalise, j.model.sha, j.teacherSHA),
 	})
 	return err
 }

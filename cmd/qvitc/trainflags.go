@@ -45,7 +45,7 @@ type trainFlags struct {
 
 // compressTraining are the defaults of compress: half labels, half the teacher.
 var compressTraining = trainFlags{
-	epochs: 2, batch: 64, lr: 1e-3, optimiser: "adam", clip: 1, hard: 0.5, soft: 0.5, tau: 1, dgd: 1, dgdMode: "paper", features: 50,
+	epochs: 2, batch: 64, lr: 1e-3, optimiser: "adam", clip: 1, hard: 0.5, soft: 0.5, tau: 1, dgd: 1, dgdMode: "paper", features: 15,
 	every: 100, fast: true,
 }
 
