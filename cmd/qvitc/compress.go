@@ -60,9 +60,6 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 			if o.data.path == "" && !c.Flags().Changed("samples") {
 				o.samples = syntheticImages
 			}
-			if o.calibratesOnly() && !c.Flags().Changed("equalize") {
-				o.equalise = false
-			}
 			return a.compress(c.Context(), args[0], o)
 		},
 	}
@@ -74,8 +71,8 @@ those of the real thing, accuracy is not, and nothing is known about it.`,
 	f.StringArrayVar(&o.exclude, "exclude", nil, "keep these layers float: globs on names, role:fc2, op:Conv (repeatable)")
 	f.StringSliceVar(&o.only, "only", nil, "quantise these layers alone: the same names, separated by commas or repeated")
 	f.StringVar(&o.irm, "irm", defaultIRM, "information rectification of q and k: rescale, layernorm, static or off")
-	f.StringVar(&o.mode, "mode", "qvit+", "what --irm, --dgd, --features, --equalize, --calib, --zero-points and --grad-scale are unless given: "+modeNames())
-	f.BoolVar(&o.equalise, "equalize", true, "give the channels behind a layer normalisation mean 0 and equal deviation before they are quantised; the float model's function stays (false where nothing is trained, unless given)")
+	f.StringVar(&o.mode, "mode", "qvit+", "what --irm, --dgd, --features, --calib, --zero-points and --grad-scale are unless given: "+modeNames())
+	f.BoolVar(&o.equalise, "equalize", false, "give the channels behind a layer normalisation mean 0 and equal deviation before they are quantised; the float model's function stays")
 	f.StringVar(&o.zeroPoints, "zero-points", "skewed", "inputs of linear layers with a zero point: skewed (behind GELU, and the image), all or none")
 	f.BoolVar(&o.gradScale, "grad-scale", false, "LSQ's factor on the gradients of quantisers")
 	f.StringVar(&o.dgdTeacher, "dgd-teacher", "auto", "q and k of the teacher in DGD: raw, normalised, or auto (normalised where --irm is rescale)")
@@ -152,19 +149,13 @@ func (a *app) newJob(path string, o *compressFlags) (*job, error) {
 	return j, nil
 }
 
-// calibratesOnly tells whether nothing is trained, which auto leaves to the data.
-func (o *compressFlags) calibratesOnly() bool {
-	return o.method == "ptq" || o.method == "auto" && o.data.path == ""
-}
-
 // check refuses values that no model and no data could make right.
 func (o *compressFlags) check() error {
 	switch o.method {
 	case "auto":
-		if o.calibratesOnly() {
+		o.method = "qat"
+		if o.data.path == "" {
 			o.method = "ptq"
-		} else {
-			o.method = "qat"
 		}
 	case "qat", "ptq":
 	default:

@@ -23,11 +23,11 @@ type mode struct {
 }
 
 var modes = []mode{
-	{"qvit+", "qvit with equalised norms and the blocks' outputs learned from the teacher", nil},
-	{"qvit", "the method of the paper", map[string]string{"features": "0", "equalize": "false"}},
-	{"baseline", "learned quantisers without IRM and DGD", map[string]string{"irm": "off", "dgd": "0", "features": "0", "equalize": "false"}},
-	{"lsq", "baseline without zero points, started and scaled as LSQ", map[string]string{"irm": "off", "dgd": "0", "features": "0", "equalize": "false", "zero-points": "none", "calib": "lsq", "grad-scale": "true"}},
-	{"lsq+", "baseline with a zero point on every linear input, scaled as LSQ", map[string]string{"irm": "off", "dgd": "0", "features": "0", "equalize": "false", "zero-points": "all", "grad-scale": "true"}},
+	{"qvit+", "qvit with the outputs of the blocks learned from the teacher", nil},
+	{"qvit", "the method of the paper", map[string]string{"features": "0"}},
+	{"baseline", "learned quantisers without IRM and DGD", map[string]string{"irm": "off", "dgd": "0", "features": "0"}},
+	{"lsq", "baseline without zero points, started and scaled as LSQ", map[string]string{"irm": "off", "dgd": "0", "features": "0", "zero-points": "none", "calib": "lsq", "grad-scale": "true"}},
+	{"lsq+", "baseline with a zero point on every linear input, scaled as LSQ", map[string]string{"irm": "off", "dgd": "0", "features": "0", "zero-points": "all", "grad-scale": "true"}},
 }
 
 func modeNames() string {
