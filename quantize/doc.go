@@ -21,7 +21,7 @@
 // default is least squared error. Calibrate does this for every FakeQuant node
 // of a graph: weights from their values, activations from the float model run
 // on images. Equalise, before it, moves unequal channels of a LayerNormalization
-// into the weights that read them. MeasureEntropy reports, head by head, how much of the b bits the
-// codes of q, k, v and the attention map carry, before and after the
-// Information Rectification Module.
+// into the weights that read them. MeasureEntropy reports, head by head, how much
+// of the b bits the codes of q, k, v and the attention map carry, before and
+// after the Information Rectification Module.
 package quantize

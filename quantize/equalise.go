@@ -47,49 +47,30 @@ func Equalise(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOpti
 		return 0, err
 	}
 	var taps []*ir.Value
+	var groups []int
 	for _, n := range norms {
-		taps = append(taps, f.of[n.node.Out()])
+		taps, groups = append(taps, f.of[n.node.Out()]), append(groups, n.channels())
 	}
-	type moments struct{ sum, squares fixedSum }
-	threads := threadsOf(o.Threads)
-	seen := make([][][]moments, threads)
-	visitors := make([]func(view) error, threads)
-	for t := range visitors {
-		seen[t] = make([][]moments, len(norms))
-		for i, n := range norms {
-			seen[t][i] = make([]moments, n.channels())
-		}
-		visitors[t] = func(tap view) error {
-			for i, n := range norms {
-				x, _ := tap(taps[i])
-				for k, v := range x {
-					if v-v != 0 {
-						return refuse(fakeQuant{node: n.node, x: n.node.Out()}, ErrNotFinite, "activation")
-					}
-					m := &seen[t][i][k%n.channels()]
-					m.sum.add(float64(v))
-					m.squares.add(float64(v) * float64(v))
-				}
+	run := runOptions{samples: o.Samples, chunk: o.Chunk, progress: o.Progress}
+	seen, err := f.gather(ctx, taps, groups, batches, o.Threads, run, func(i int, of []moments, x []float32, _ []int) error {
+		for k, v := range x {
+			if v-v != 0 {
+				return refuse(fakeQuant{node: norms[i].node, x: norms[i].node.Out()}, ErrNotFinite, "activation")
 			}
-			return nil
+			of[k%len(of)].add(float64(v))
 		}
-	}
-	if _, err := f.run(ctx, taps, batches, runOptions{samples: o.Samples, chunk: o.Chunk, progress: o.Progress}, visitors); err != nil {
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
 	for i, n := range norms {
 		mean, spread := make([]float64, n.channels()), make([]float64, n.channels())
-		for c := range mean {
-			var all moments
-			for t := range seen {
-				all.sum.merge(seen[t][i][c].sum)
-				all.squares.merge(seen[t][i][c].squares)
-			}
-			m := all.sum.mean()
-			spread[c] = math.Sqrt(max(0, all.squares.mean()-m*m))
-			if n.shift {
-				mean[c] = m
-			}
+		for c, m := range seen[i] {
+			mean[c], spread[c] = m.of()
+		}
+		if !n.shift {
+			clear(mean)
 		}
 		n.apply(mean, gains(spread))
 	}

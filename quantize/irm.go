@@ -53,38 +53,24 @@ func InitIRM(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOptio
 		return 0, err
 	}
 	var taps []*ir.Value
+	var groups []int
 	for _, n := range norms { // the float model has no IRM
-		taps = append(taps, f.of[n.node.Inputs[0]])
+		taps, groups = append(taps, f.of[n.node.Inputs[0]]), append(groups, gammaHeads(n.gamma))
 		f.g.ReplaceUses(f.of[n.last], f.of[n.node.Inputs[0]])
 	}
-	threads := threadsOf(o.Threads)
-	sums := make([][][]fixedSum, threads)
-	visitors := make([]func(view) error, threads)
-	for t := range visitors {
-		sums[t] = make([][]fixedSum, len(norms))
-		for i, n := range norms {
-			sums[t][i] = make([]fixedSum, gammaHeads(n.gamma))
-		}
-		visitors[t] = func(tap view) error {
-			for i := range norms {
-				x, shape := tap(taps[i])
-				tokenStd(sums[t][i], x, shape)
-			}
-			return nil
-		}
-	}
-	if _, err := f.run(ctx, taps, batches, runOptions{samples: o.Samples, chunk: o.Chunk}, visitors); err != nil {
+	run := runOptions{samples: o.Samples, chunk: o.Chunk}
+	seen, err := f.gather(ctx, taps, groups, batches, o.Threads, run, func(_ int, of []moments, x []float32, shape []int) error {
+		tokenStd(of, x, shape)
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
 	for i, n := range norms {
 		data := make([]float32, n.gamma.Const.Len())
 		heads := gammaHeads(n.gamma)
 		for h := range heads {
-			var total fixedSum
-			for t := range sums {
-				total.merge(sums[t][i][h])
-			}
-			mean := float32(total.mean())
+			mean := float32(seen[i][h].sum.mean())
 			if !(mean > 0) {
 				mean = 1 // constant tokens: no spread to keep
 			}
@@ -107,7 +93,7 @@ func gammaHeads(gamma *ir.Value) int {
 
 // tokenStd adds the deviation of every token of x [.., H, N, d] to the sum of
 // its head; with one sum all heads share it.
-func tokenStd(sums []fixedSum, x []float32, shape []int) {
+func tokenStd(sums []moments, x []float32, shape []int) {
 	d := shape[len(shape)-1]
 	perHead := len(x)
 	if len(sums) > 1 {

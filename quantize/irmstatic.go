@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"context"
-	"math"
 
 	"github.com/qvitc/qvitc/ir"
 )
@@ -52,37 +51,23 @@ func initStatic(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOp
 		return err
 	}
 	var taps []*ir.Value
+	var groups []int
 	for _, s := range statics { // the float model has no IRM
-		taps = append(taps, f.of[s.x])
+		taps, groups = append(taps, f.of[s.x]), append(groups, s.mean.Const.Len())
 		f.g.ReplaceUses(f.of[s.last], f.of[s.x])
 	}
-	type moments struct{ sum, squares fixedSum }
-	threads := threadsOf(o.Threads)
-	sums := make([][][]moments, threads)
-	visitors := make([]func(view) error, threads)
-	for t := range visitors {
-		sums[t] = make([][]moments, len(statics))
-		for i, s := range statics {
-			sums[t][i] = make([]moments, s.mean.Const.Len())
+	run := runOptions{samples: o.Samples, chunk: o.Chunk}
+	seen, err := f.gather(ctx, taps, groups, batches, o.Threads, run, func(_ int, of []moments, x []float32, shape []int) error {
+		perHead := len(x)
+		if len(of) > 1 {
+			perHead = shape[len(shape)-2] * shape[len(shape)-1]
 		}
-		visitors[t] = func(tap view) error {
-			for i := range statics {
-				x, shape := tap(taps[i])
-				of := sums[t][i]
-				perHead := len(x)
-				if len(of) > 1 {
-					perHead = shape[len(shape)-2] * shape[len(shape)-1]
-				}
-				for k, v := range x {
-					m := &of[k/perHead%len(of)]
-					m.sum.add(float64(v))
-					m.squares.add(float64(v) * float64(v))
-				}
-			}
-			return nil
+		for k, v := range x {
+			of[k/perHead%len(of)].add(float64(v))
 		}
-	}
-	if _, err := f.run(ctx, taps, batches, runOptions{samples: o.Samples, chunk: o.Chunk}, visitors); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for i, s := range statics {
@@ -90,13 +75,8 @@ func initStatic(ctx context.Context, g *ir.Graph, batches Batches, o CalibrateOp
 		mean, spread := make([]float32, heads), make([]float32, heads)
 		gamma, beta := make([]float32, s.gamma.Const.Len()), make([]float32, s.beta.Const.Len())
 		for h := range heads {
-			var sum, squares fixedSum
-			for t := range sums {
-				sum.merge(sums[t][i][h].sum)
-				squares.merge(sums[t][i][h].squares)
-			}
-			mu := sum.mean()
-			mean[h], spread[h] = float32(mu), float32(math.Sqrt(max(0, squares.mean()-mu*mu)))
+			mu, deviation := seen[i][h].of()
+			mean[h], spread[h] = float32(mu), float32(deviation)
 			if !(spread[h] > 0) {
 				spread[h] = 1 // constant: no spread to keep
 			}

@@ -3,6 +3,7 @@ package quantize
 import (
 	"context"
 	"fmt"
+	"math"
 	goruntime "runtime"
 	"slices"
 	"sync"
@@ -244,4 +245,57 @@ func threadsOf(n int) int {
 		return goruntime.GOMAXPROCS(0)
 	}
 	return n
+}
+
+// moments gather the sum and the sum of squares of values, in any order.
+type moments struct{ sum, squares fixedSum }
+
+func (m *moments) add(v float64) {
+	m.sum.add(v)
+	m.squares.add(v * v)
+}
+
+// of gives the mean and the deviation.
+func (m moments) of() (mean, spread float64) {
+	mean = m.sum.mean()
+	return mean, math.Sqrt(max(0, m.squares.mean()-mean*mean))
+}
+
+// gather runs the images and gives moments for every tap, groups[i] of tap i: see
+// adds what tap i carries to them.
+func (f *floatGraph) gather(ctx context.Context, taps []*ir.Value, groups []int, batches Batches, threads int, o runOptions, see func(i int, of []moments, x []float32, shape []int) error) ([][]moments, error) {
+	fresh := func() [][]moments {
+		out := make([][]moments, len(taps))
+		for i, n := range groups {
+			out[i] = make([]moments, n)
+		}
+		return out
+	}
+	seen := make([][][]moments, threadsOf(threads))
+	visitors := make([]func(view) error, len(seen))
+	for t := range visitors {
+		seen[t] = fresh()
+		visitors[t] = func(tap view) error {
+			for i := range taps {
+				x, shape := tap(taps[i])
+				if err := see(i, seen[t][i], x, shape); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	if _, err := f.run(ctx, taps, batches, o, visitors); err != nil {
+		return nil, err
+	}
+	all := fresh()
+	for _, s := range seen {
+		for i := range all {
+			for k := range all[i] {
+				all[i][k].sum.merge(s[i][k].sum)
+				all[i][k].squares.merge(s[i][k].squares)
+			}
+		}
+	}
+	return all, nil
 }
